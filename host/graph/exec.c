@@ -1,0 +1,373 @@
+/* Running a planned graph: arenas allocated once, every call's pointers resolved once, then nodes in order.
+ *
+ * This is the only file that reads clocks around nodes or opens NVTX ranges. */
+#include "mmrec/exec.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "graph_impl.h"
+#include "nvtx.h"
+
+struct mmrec_exec {
+    mmrec_allocator *allocator;
+    const mmrec_backend *backend;
+    const mmrec_graph *graph;
+    const mmrec_plan *plan;
+    mmrec_exec *owner; /* of the parameters: itself, or the exec they are shared with */
+    void *arena[MMREC_ARENAS];
+    size_t arena_bytes[MMREC_ARENAS];
+    mmrec_op_call *calls; /* one per node */
+    mmrec_trace_record *trace;
+    size_t node_count;
+    uint64_t seed;
+    uint64_t version;   /* of the parameters; counted by the owner, from 1 */
+    uint64_t refreshed; /* version at the last REFRESH, 0: none */
+    uint64_t forward;   /* version that the last FORWARD read, 0: none, or its values are used up */
+    bool check_finite;
+};
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static bool owns(const mmrec_exec *exec, int arena) { return arena != MMREC_ARENA_PARAMS || exec->owner == exec; }
+
+/* ---- creation ---- */
+
+/* Does this parameter lie in the owner's memory where it lies in the plan of this exec? */
+static bool same_place(const mmrec_exec *exec, mmrec_tensor here) {
+    const mmrec_exec *owner = exec->owner;
+    const graph_tensor *tensor = graph_tensor_at(exec->graph, here);
+    mmrec_tensor there = mmrec_graph_find(owner->graph, tensor->name);
+    if (!there) return false;
+    const graph_tensor *other = graph_tensor_at(owner->graph, there);
+    const mmrec_plan_entry *a = mmrec_plan_find(exec->plan, here), *b = mmrec_plan_find(owner->plan, there);
+    return a && b && a->arena == b->arena && a->offset == b->offset && tensor->offset == other->offset &&
+           tensor->dtype == other->dtype && mmrec_shape_equal(&tensor->shape, &other->shape);
+}
+
+static mmrec_status check_shared(const mmrec_exec *exec, mmrec_error *error) {
+    size_t here = mmrec_plan_arena_bytes(exec->plan, MMREC_ARENA_PARAMS);
+    size_t there = exec->owner->arena_bytes[MMREC_ARENA_PARAMS];
+    if (here != there) {
+        MMREC_FAIL(error, MMREC_CONFIG,
+                   "parameters cannot be shared: %zu bytes here, %zu bytes in the owner: the two were built from "
+                   "different models",
+                   here, there);
+    }
+    for (mmrec_tensor t = 1; t <= (mmrec_tensor)exec->graph->tensor_count; t++) {
+        mmrec_tensor_kind kind = graph_tensor_at(exec->graph, t)->kind;
+        if ((kind != MMREC_TENSOR_PARAM && kind != MMREC_TENSOR_STACK) || same_place(exec, t)) continue;
+        MMREC_FAIL(error, MMREC_CONFIG,
+                   "parameters cannot be shared: the owner has no \"%s\" at the same place: the two were built from "
+                   "different models",
+                   graph_tensor_at(exec->graph, t)->name);
+    }
+    return MMREC_OK;
+}
+
+static mmrec_status allocate_arenas(mmrec_exec *exec, mmrec_error *error) {
+    for (int a = 0; a < MMREC_ARENAS; a++) {
+        size_t bytes = mmrec_plan_arena_bytes(exec->plan, (mmrec_arena)a);
+        if (!owns(exec, a)) {
+            MMREC_TRY(check_shared(exec, error));
+            exec->arena[a] = exec->owner->arena[a];
+            exec->arena_bytes[a] = bytes;
+            continue;
+        }
+        if (!bytes) continue;
+        MMREC_TRY_WHILE(exec->backend->alloc(exec->allocator, (mmrec_arena)a, bytes, &exec->arena[a], error), error,
+                        "allocating the %s arena of %zu bytes", mmrec_arena_name((mmrec_arena)a), bytes);
+        exec->arena_bytes[a] = bytes;
+    }
+    return MMREC_OK;
+}
+
+mmrec_view mmrec_exec_view(const mmrec_exec *exec, mmrec_tensor tensor) {
+    mmrec_view view;
+    memset(&view, 0, sizeof view);
+    if (!tensor) return view;
+    const graph_tensor *t = graph_tensor_at(exec->graph, tensor);
+    view.dtype = t->dtype;
+    view.shape = t->shape;
+    view.stride = t->stride;
+    const mmrec_plan_entry *entry = mmrec_plan_find(exec->plan, tensor);
+    if (!entry) return view;
+    view.data = (char *)exec->arena[entry->arena] + entry->offset + (size_t)t->offset * mmrec_dtype_bytes(t->dtype);
+    return view;
+}
+
+static void resolve_call(const mmrec_exec *exec, size_t n) {
+    const graph_node *node = &exec->graph->nodes[n];
+    mmrec_op_call *call = &exec->calls[n];
+    call->sizes = &node->sizes;
+    call->accumulate = node->accumulate;
+    for (int i = 0; i < MMREC_MAX_IN; i++) {
+        call->in[i] = mmrec_exec_view(exec, node->in[i]);
+        /* A backward function may ask for the shape of an input it does not read. */
+        if (!node->in[i]) call->in[i].shape = node->sizes.in[i];
+        call->d_in[i] = mmrec_exec_view(exec, node->d_in[i]);
+    }
+    for (int i = 0; i < MMREC_MAX_OUT; i++) {
+        call->out[i] = mmrec_exec_view(exec, node->out[i]);
+        if (!node->out[i]) call->out[i].shape = node->sizes.out[i];
+        call->d_out[i] = mmrec_exec_view(exec, node->d_out[i]);
+    }
+    for (int i = 0; i < MMREC_MAX_SAVED; i++) call->saved[i] = mmrec_exec_view(exec, node->saved[i]);
+    const mmrec_plan_entry *scratch = mmrec_plan_scratch(exec->plan, (int)n);
+    call->scratch = scratch ? (char *)exec->arena[scratch->arena] + scratch->offset : NULL;
+}
+
+static mmrec_status prepare_trace(mmrec_exec *exec, mmrec_error *error) {
+    void *memory = NULL;
+    MMREC_TRY(mmrec_alloc_zero(exec->allocator, exec->node_count, sizeof(mmrec_trace_record), MMREC_ALLOC_TRACE,
+                               &memory, error));
+    exec->trace = memory;
+    for (size_t n = 0; n < exec->node_count; n++) {
+        const graph_node *node = &exec->graph->nodes[n];
+        mmrec_trace_record *record = &exec->trace[n];
+        record->node = (int)n;
+        record->op = node->op;
+        record->pass = node->pass;
+        record->layer = node->layer;
+        record->work = mmrec_op_work(graph_op_def(exec->graph, node->op), &node->sizes, node->pass, exec->graph->real);
+        record->finite = true;
+    }
+    return MMREC_OK;
+}
+
+static mmrec_status prepare(mmrec_exec *exec, mmrec_exec_options options, mmrec_error *error) {
+    MMREC_TRY(allocate_arenas(exec, error));
+    void *memory = NULL;
+    if (!exec->node_count) return MMREC_OK;
+    MMREC_TRY(
+        mmrec_alloc_zero(exec->allocator, exec->node_count, sizeof(mmrec_op_call), MMREC_ALLOC_EXEC, &memory, error));
+    exec->calls = memory;
+    for (size_t n = 0; n < exec->node_count; n++) resolve_call(exec, n);
+    return options.trace || options.check_finite ? prepare_trace(exec, error) : MMREC_OK;
+}
+
+mmrec_status mmrec_exec_create(mmrec_allocator *allocator, const mmrec_backend *backend, const mmrec_graph *graph,
+                               const mmrec_plan *plan, mmrec_exec_options options, mmrec_exec **out,
+                               mmrec_error *error) {
+    *out = NULL;
+    if (backend->real != graph->real) {
+        MMREC_FAIL(error, MMREC_UNSUPPORTED, "backend %s computes in %s, the graph in %s", backend->name,
+                   mmrec_dtype_name(backend->real), mmrec_dtype_name(graph->real));
+    }
+    void *memory = NULL;
+    MMREC_TRY(mmrec_alloc_zero(allocator, 1, sizeof(mmrec_exec), MMREC_ALLOC_EXEC, &memory, error));
+    mmrec_exec *exec = memory;
+    exec->allocator = allocator;
+    exec->backend = backend;
+    exec->graph = graph;
+    exec->plan = plan;
+    exec->owner = options.params_from ? options.params_from->owner : exec;
+    exec->node_count = graph->node_count;
+    exec->check_finite = options.check_finite;
+    exec->version = 1;
+    mmrec_status status = prepare(exec, options, error);
+    if (status != MMREC_OK) {
+        mmrec_exec_destroy(&exec);
+        return status;
+    }
+    *out = exec;
+    return MMREC_OK;
+}
+
+void mmrec_exec_destroy(mmrec_exec **exec_pointer) {
+    mmrec_exec *exec = *exec_pointer;
+    if (!exec) return;
+    mmrec_allocator *allocator = exec->allocator;
+    for (int a = 0; a < MMREC_ARENAS; a++) {
+        if (owns(exec, a) && exec->arena[a]) {
+            exec->backend->free(allocator, (mmrec_arena)a, exec->arena[a], exec->arena_bytes[a]);
+        }
+    }
+    if (exec->calls) mmrec_alloc(allocator, exec->calls, exec->node_count * sizeof(mmrec_op_call), 0, MMREC_ALLOC_EXEC);
+    if (exec->trace) {
+        mmrec_alloc(allocator, exec->trace, exec->node_count * sizeof(mmrec_trace_record), 0, MMREC_ALLOC_TRACE);
+    }
+    mmrec_alloc(allocator, exec, sizeof(mmrec_exec), 0, MMREC_ALLOC_EXEC);
+    *exec_pointer = NULL;
+}
+
+/* ---- values in and out ---- */
+
+static mmrec_status access_view(const mmrec_exec *exec, mmrec_tensor tensor, int64_t count, mmrec_view *view,
+                                mmrec_error *error) {
+    if (tensor < 1 || (size_t)tensor > exec->graph->tensor_count) {
+        MMREC_FAIL(error, MMREC_INTERNAL, "tensor %d is not in the graph of this exec", tensor);
+    }
+    *view = mmrec_exec_view(exec, tensor);
+    const char *name = graph_tensor_at(exec->graph, tensor)->name;
+    if (mmrec_shape_elements(&view->shape) != count) {
+        char text[96];
+        MMREC_FAIL(error, MMREC_SHAPE, "tensor \"%s\" has shape %s, got %lld values", name ? name : "",
+                   mmrec_shape_text(&view->shape, text, sizeof text), (long long)count);
+    }
+    if (!view->data) MMREC_FAIL(error, MMREC_INTERNAL, "tensor \"%s\" has no memory in this plan", name ? name : "");
+    return MMREC_OK;
+}
+
+static double get_element(const mmrec_view *view, int64_t at) {
+    if (view->dtype == MMREC_F64) return ((const double *)view->data)[at];
+    if (view->dtype == MMREC_F32) return (double)((const float *)view->data)[at];
+    return (double)((const int32_t *)view->data)[at];
+}
+
+static void set_element(const mmrec_view *view, int64_t at, double value) {
+    if (view->dtype == MMREC_F64)
+        ((double *)view->data)[at] = value;
+    else
+        ((float *)view->data)[at] = (float)value;
+}
+
+static void note_write(mmrec_exec *exec, mmrec_tensor tensor) {
+    mmrec_tensor_kind kind = graph_tensor_at(exec->graph, graph_storage(exec->graph, tensor))->kind;
+    if (kind == MMREC_TENSOR_PARAM || kind == MMREC_TENSOR_STACK) mmrec_exec_params_changed(exec);
+}
+
+mmrec_status mmrec_exec_write(mmrec_exec *exec, mmrec_tensor tensor, const double *values, int64_t count,
+                              mmrec_error *error) {
+    mmrec_view view;
+    MMREC_TRY(access_view(exec, tensor, count, &view, error));
+    if (view.dtype == MMREC_I32) {
+        const char *name = graph_tensor_at(exec->graph, tensor)->name;
+        MMREC_FAIL(error, MMREC_SHAPE, "tensor \"%s\" holds ids, not real numbers", name ? name : "");
+    }
+    int64_t columns = mmrec_shape_columns(&view.shape);
+    for (int64_t i = 0; i < count; i++) set_element(&view, i / columns * view.stride + i % columns, values[i]);
+    note_write(exec, tensor);
+    return MMREC_OK;
+}
+
+mmrec_status mmrec_exec_read(mmrec_exec *exec, mmrec_tensor tensor, double *values, int64_t count, mmrec_error *error) {
+    mmrec_view view;
+    MMREC_TRY(access_view(exec, tensor, count, &view, error));
+    int64_t columns = mmrec_shape_columns(&view.shape);
+    for (int64_t i = 0; i < count; i++) values[i] = get_element(&view, i / columns * view.stride + i % columns);
+    return MMREC_OK;
+}
+
+mmrec_status mmrec_exec_write_ids(mmrec_exec *exec, mmrec_tensor tensor, const int32_t *values, int64_t count,
+                                  mmrec_error *error) {
+    mmrec_view view;
+    MMREC_TRY(access_view(exec, tensor, count, &view, error));
+    if (view.dtype != MMREC_I32) {
+        const char *name = graph_tensor_at(exec->graph, tensor)->name;
+        MMREC_FAIL(error, MMREC_SHAPE, "tensor \"%s\" holds %s, not ids", name ? name : "",
+                   mmrec_dtype_name(view.dtype));
+    }
+    memcpy(view.data, values, (size_t)count * sizeof *values); /* inputs are dense */
+    return MMREC_OK;
+}
+
+void mmrec_exec_params_changed(mmrec_exec *exec) { exec->owner->version++; }
+void mmrec_exec_seed(mmrec_exec *exec, uint64_t seed) { exec->seed = seed; }
+
+const mmrec_trace_record *mmrec_exec_trace(const mmrec_exec *exec, int *count) {
+    *count = (int)exec->node_count;
+    return exec->trace;
+}
+
+/* ---- running ---- */
+
+static bool view_finite(const mmrec_view *view) {
+    if (!view->data || view->dtype == MMREC_I32) return true;
+    int64_t columns = mmrec_shape_columns(&view->shape), count = mmrec_shape_elements(&view->shape);
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(get_element(view, i / columns * view->stride + i % columns))) return false;
+    }
+    return true;
+}
+
+/* Looks at what the call wrote. */
+static bool call_finite(const graph_node *node, const mmrec_op_call *call) {
+    bool finite = true;
+    for (int i = 0; i < MMREC_MAX_OUT && node->pass == MMREC_FORWARD; i++)
+        finite = finite && view_finite(&call->out[i]);
+    for (int i = 0; i < MMREC_MAX_IN && node->pass == MMREC_BACKWARD; i++)
+        finite = finite && view_finite(&call->d_in[i]);
+    return finite;
+}
+
+static mmrec_status run_node(mmrec_exec *exec, size_t n, mmrec_error *error) {
+    const graph_node *node = &exec->graph->nodes[n];
+    mmrec_op_call *call = &exec->calls[n];
+    call->seed = exec->seed;
+    mmrec_nvtx_push_node(node->op, node->pass, node->phase, (int)n);
+    uint64_t start = exec->trace ? now_ns() : 0;
+    mmrec_status status = exec->backend->run(node->op, node->pass, call, error);
+    if (exec->trace) {
+        exec->trace[n].ns = now_ns() - start;
+        exec->trace[n].finite = !exec->check_finite || status != MMREC_OK || call_finite(node, call);
+    }
+    mmrec_nvtx_pop();
+    if (status != MMREC_OK) {
+        mmrec_error_frame(error, "running node %zu (%s %s, block %d)", n, graph_op_def(exec->graph, node->op)->name,
+                          node->pass == MMREC_FORWARD ? "forward" : "backward", node->layer);
+    }
+    return status;
+}
+
+/* The nodes of a phase, those of one block inside a range of their own. */
+static mmrec_status run_nodes(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) {
+    int open = -1;
+    mmrec_status status = MMREC_OK;
+    for (size_t n = 0; n < exec->node_count && status == MMREC_OK; n++) {
+        const graph_node *node = &exec->graph->nodes[n];
+        if (node->phase != phase) continue;
+        if (node->layer != open) {
+            if (open >= 0) mmrec_nvtx_pop();
+            if (node->layer >= 0) mmrec_nvtx_push_block(node->layer);
+            open = node->layer;
+        }
+        status = run_node(exec, n, error);
+    }
+    if (open >= 0) mmrec_nvtx_pop();
+    return status;
+}
+
+static mmrec_status run_phase(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) {
+    mmrec_nvtx_push_phase(phase);
+    mmrec_status status = run_nodes(exec, phase, error);
+    mmrec_nvtx_pop();
+    if (status == MMREC_OK && exec->backend->synchronize) status = exec->backend->synchronize(error);
+    return status;
+}
+
+static mmrec_status refresh_if_stale(mmrec_exec *exec, mmrec_error *error) {
+    if (exec->refreshed == exec->owner->version) return MMREC_OK;
+    MMREC_TRY(run_phase(exec, MMREC_PHASE_REFRESH, error));
+    exec->refreshed = exec->owner->version;
+    return MMREC_OK;
+}
+
+mmrec_status mmrec_exec_run(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) {
+    if (phase == MMREC_PHASE_REFRESH) {
+        exec->refreshed = 0;
+        return refresh_if_stale(exec, error);
+    }
+    if (phase == MMREC_PHASE_FORWARD) {
+        exec->forward = 0;
+        MMREC_TRY(refresh_if_stale(exec, error));
+        MMREC_TRY(run_phase(exec, MMREC_PHASE_FORWARD, error));
+        exec->forward = exec->owner->version;
+        return MMREC_OK;
+    }
+    /* The backward phase reuses the memory of saved values as it goes, so it runs once per forward; and it reads the
+     * parameters again, which must be those of the forward phase. */
+    uint64_t forward = exec->forward;
+    if (!forward) MMREC_FAIL(error, MMREC_INTERNAL, "a backward phase needs a forward phase just before it");
+    exec->forward = 0;
+    if (forward != exec->owner->version) {
+        MMREC_FAIL(error, MMREC_INTERNAL, "the parameters changed between the forward and the backward phase");
+    }
+    return run_phase(exec, MMREC_PHASE_BACKWARD, error);
+}

@@ -1,0 +1,37 @@
+/* Helpers of the models: parameters, single nodes, weighted sums. */
+#include "build.h"
+
+#include <stdio.h>
+
+mmrec_affine mmrec_affine_param(mmrec_graph *graph, const char *name, int64_t out, int64_t in) {
+    char text[64];
+    mmrec_affine map;
+    snprintf(text, sizeof text, "%s.weight", name);
+    map.weight = mmrec_graph_param(graph, text, mmrec_shape2(out, in));
+    snprintf(text, sizeof text, "%s.bias", name);
+    map.bias = mmrec_graph_param(graph, text, mmrec_shape1(out));
+    return map;
+}
+
+mmrec_tensor mmrec_affine_apply(mmrec_graph *graph, mmrec_affine map, mmrec_tensor x) {
+    mmrec_node_spec spec = {.in = {x, map.weight, map.bias}};
+    return mmrec_graph_add(graph, MMREC_OP_linear, spec);
+}
+
+mmrec_tensor mmrec_add1(mmrec_graph *graph, mmrec_op_id op, mmrec_tensor a) { return mmrec_add2(graph, op, a, 0); }
+
+mmrec_tensor mmrec_add2(mmrec_graph *graph, mmrec_op_id op, mmrec_tensor a, mmrec_tensor b) {
+    mmrec_node_spec spec = {.in = {a, b}};
+    return mmrec_graph_add(graph, op, spec);
+}
+
+mmrec_tensor mmrec_add_sum(mmrec_graph *graph, const mmrec_term *terms, int count) {
+    mmrec_node_spec spec = {.attr_set = (1u << MMREC_MAX_IN) - 1};
+    int used = 0;
+    for (int i = 0; i < count; i++) {
+        if (!terms[i].tensor) continue;
+        spec.in[used] = terms[i].tensor;
+        spec.attr[used++] = terms[i].factor;
+    }
+    return mmrec_graph_add(graph, MMREC_OP_combine, spec);
+}

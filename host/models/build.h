@@ -1,0 +1,52 @@
+/* What the models share while they add nodes to a graph: affine maps, weighted sums, and the MM-Rec block.
+ *
+ * Every function latches in the graph on failure and returns 0, so callers read as the mathematics of docs/model.md. */
+#ifndef MMREC_MODELS_BUILD_H
+#define MMREC_MODELS_BUILD_H
+
+#include "mmrec/model.h"
+
+/* Weight (out, in) and bias (out) of one affine map; bias 0 where there is none. */
+typedef struct mmrec_affine {
+    mmrec_tensor weight, bias;
+} mmrec_affine;
+
+/* Parameters "<name>.weight" and "<name>.bias". */
+mmrec_affine mmrec_affine_param(mmrec_graph *graph, const char *name, int64_t out, int64_t in);
+/* x W^T + b */
+mmrec_tensor mmrec_affine_apply(mmrec_graph *graph, mmrec_affine map, mmrec_tensor x);
+
+/* One node of an op with the inputs given, defaults for everything else. */
+mmrec_tensor mmrec_add1(mmrec_graph *graph, mmrec_op_id op, mmrec_tensor a);
+mmrec_tensor mmrec_add2(mmrec_graph *graph, mmrec_op_id op, mmrec_tensor a, mmrec_tensor b);
+
+/* A term of a weighted sum; a term without a tensor is left out. */
+typedef struct mmrec_term {
+    mmrec_tensor tensor;
+    double factor;
+} mmrec_term;
+/* factor_0 tensor_0 + factor_1 tensor_1 + ..., at most MMREC_MAX_IN terms. */
+mmrec_tensor mmrec_add_sum(mmrec_graph *graph, const mmrec_term *terms, int count);
+
+/* One use of the block: what goes in, and what comes out. */
+typedef struct mmrec_block {
+    mmrec_tensor x, h0;            /* (B,T,D), (B,D) */
+    mmrec_tensor state_k, state_v; /* carried memory (B,S,D); 0: the trained first memory (S,D) */
+    mmrec_tensor y, gamma, h;      /* (B,T,D) */
+    mmrec_tensor aux;              /* (1); 0 when not wanted or the configuration has none */
+    mmrec_tensor h_last;           /* (B,D) */
+    mmrec_tensor mem_k, mem_v;     /* (B,S,D), memory for the next chunk */
+} mmrec_block;
+
+/* Adds parameters and nodes of block `layer` in the graph's current scope. `aux_wanted`: compute the planning error. */
+void mmrec_block_add(mmrec_graph *graph, const mmrec_model_config *config, const mmrec_model_run *run, int layer,
+                     bool aux_wanted, mmrec_block *block);
+
+/* One per line of models.def. */
+#define MMREC_MODEL(name)                                                                                              \
+    mmrec_status mmrec_model_build_##name(const mmrec_model_config *config, const mmrec_model_run *run,                \
+                                          mmrec_graph *graph, mmrec_error *error);
+#include "mmrec/models.def"
+#undef MMREC_MODEL
+
+#endif

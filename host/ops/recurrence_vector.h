@@ -1,0 +1,96 @@
+/* Vectors of the fast recurrence: one register of floats of the instruction set being compiled, loads and stores with a
+ * tail, rounding to bfloat16, and sigmoids. Included by the float variants of recurrence.c. */
+#ifndef MMREC_RECURRENCE_VECTOR_H
+#define MMREC_RECURRENCE_VECTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* ROWS: the most batch rows of one register tile. A tile of 2 vectors x ROWS accumulators leaves room for the 2 weights
+ * and a broadcast value in 32 (AVX-512) or 16 registers; without multiply-add a product needs one more. */
+#if defined(__AVX512F__)
+enum { LANES = 16, ROWS = 8 };
+#elif defined(__AVX__)
+enum { LANES = 8, ROWS = 6 };
+#else
+enum { LANES = 4, ROWS = 5 };
+#endif
+
+typedef float vec __attribute__((vector_size(LANES * sizeof(float)), may_alias));
+typedef float vec_anywhere __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+typedef uint32_t vec_bits __attribute__((vector_size(LANES * sizeof(float)), may_alias));
+
+/* The first `count` floats at p, zeros after them. */
+static __attribute__((noinline)) vec vec_load_tail(const float *p, int64_t count) {
+    vec v = {0};
+    memcpy(&v, p, (size_t)count * sizeof(float));
+    return v;
+}
+static inline vec vec_load(const float *p, int64_t count) {
+    return count >= LANES ? (vec) * (const vec_anywhere *)p : vec_load_tail(p, count);
+}
+static __attribute__((noinline)) void vec_store_tail(float *p, vec v, int64_t count) {
+    memcpy(p, &v, (size_t)count * sizeof(float));
+}
+static inline void vec_store(float *p, vec v, int64_t count) {
+    if (count >= LANES) {
+        *(vec_anywhere *)p = v;
+    } else {
+        vec_store_tail(p, v, count);
+    }
+}
+
+/* The vector form of deliver(). */
+static inline void vec_deliver(float *p, vec v, int64_t count, bool add) {
+    if (add) v += vec_load(p, count);
+    vec_store(p, v, count);
+}
+
+static inline vec vec_choose(vec_bits mask, vec yes, vec no) {
+    return (vec)(((vec_bits)yes & mask) | ((vec_bits)no & ~mask));
+}
+
+/* NaN compares false and passes. */
+static inline vec vec_clamp(vec x, float low, float high) {
+    x = vec_choose((vec_bits)(x < low), (vec){0} + low, x);
+    return vec_choose((vec_bits)(x > high), (vec){0} + high, x);
+}
+
+/* e^x for |x| <= 43: the polynomial of fast_expf on whole registers. A loop over fast_expf would do the same through
+ * memory, which the accumulators would have to pass too. */
+static inline vec vec_exp(vec x) {
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
+    vec shifted = x * 1.44269504f + round;
+    vec n = shifted - round;
+    vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    vec p = r * 0.0013814586096502158f + 0.008368718068709237f;
+    p = p * r + 0.04166838830735055f;
+    p = p * r + 0.16666520618923816f;
+    p = p * r + 0.4999999344649379f;
+    p = p * (r * r) + r + 1.0f;
+    return (vec)((vec_bits)p + ((vec_bits)shifted << 23)); /* the bits of `round` leave at the top */
+}
+
+/* Outside +-43 a sigmoid is 0 or 1 to 2e-19. NaN stays NaN. */
+static inline vec vec_inverse_sigmoid(vec x) { return 1.0f + vec_exp(vec_clamp(-x, -43.0f, 43.0f)); }
+static inline vec vec_sigmoid(vec x) { return 1.0f / vec_inverse_sigmoid(x); }
+
+/* Both sigmoids with one division, 1 / (p q) times the other factor; within +-43 the product stays finite. */
+static inline void vec_sigmoids(vec x, vec y, vec *sx, vec *sy) {
+    vec p = vec_inverse_sigmoid(x), q = vec_inverse_sigmoid(y);
+    vec inverse = 1.0f / (p * q);
+    *sx = q * inverse;
+    *sy = p * inverse;
+}
+
+/* Rounds to bfloat16, nearest even, kept as float; NaN stays NaN. */
+static inline vec vec_round_bf16(vec x) {
+    vec_bits bits = (vec_bits)x, rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u;
+    return vec_choose((vec_bits)(x == x), (vec)rounded, (vec)((bits | 0x00400000u) & 0xFFFF0000u));
+}
+
+/* Two rounded vectors as one of words: bfloat16 of `low` in the low half, of `high` in the high half. */
+static inline vec vec_pair_bf16(vec low, vec high) { return (vec)(((vec_bits)low >> 16) | (vec_bits)high); }
+
+#endif

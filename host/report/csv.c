@@ -1,0 +1,210 @@
+/* CSV: one table per mode, every row complete in itself, empty fields where there is no figure. */
+#include "report/output.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One row under way. The header and the rows come from the same calls, so that they agree. */
+typedef struct csv_row {
+    mmrec_buffer *out;
+    bool header;
+    int fields;
+} csv_row;
+
+/* A field is quoted when it holds a separator, a quote or an end of line. */
+static void put(csv_row *row, const char *text) {
+    bool quote = strpbrk(text, ",\"\r\n") != NULL;
+    if (row->fields++ > 0) mmrec_buffer_text(row->out, ",");
+    if (quote) mmrec_buffer_text(row->out, "\"");
+    for (; *text; text++) {
+        if (*text == '"') mmrec_buffer_text(row->out, "\"");
+        mmrec_buffer_bytes(row->out, text, 1);
+    }
+    if (quote) mmrec_buffer_text(row->out, "\"");
+}
+
+static void text_field(csv_row *row, const char *name, const char *text) { put(row, row->header ? name : text); }
+
+static void whole_field(csv_row *row, const char *name, int64_t value) {
+    if (row->header)
+        put(row, name);
+    else
+        mmrec_buffer_format(row->out, "%s%lld", row->fields++ > 0 ? "," : "", (long long)value);
+}
+
+/* 17 digits: reading it back gives the same number. */
+static void real_field(csv_row *row, const char *name, bool valid, double value) {
+    if (row->header || !valid || !isfinite(value))
+        put(row, row->header ? name : "");
+    else
+        mmrec_buffer_format(row->out, "%s%.17g", row->fields++ > 0 ? "," : "", value);
+}
+
+/* A count that is 0 while it is not known. */
+static void known_field(csv_row *row, const char *name, int64_t value) {
+    if (row->header || value > 0)
+        whole_field(row, name, value);
+    else
+        put(row, "");
+}
+
+static void end_row(csv_row *row) {
+    mmrec_buffer_text(row->out, "\r\n");
+    row->fields = 0;
+    row->header = false;
+}
+
+static void case_fields(csv_row *row, const mmrec_bench_case *c, const mmrec_bench_options *run) {
+    for (int i = 0; i < MMREC_CASE_SIZES; i++) whole_field(row, mmrec_case_size_name(i), mmrec_case_size(c, i));
+    text_field(row, "uboo", mmrec_uboo_name(c->model.uboo));
+    real_field(row, "dropout", true, c->model.dropout);
+    text_field(row, "recompute", run->recompute ? "on" : "off");
+}
+
+static void run_fields(csv_row *row, const mmrec_report *report) {
+    text_field(row, "backend", report->bench.backend);
+    whole_field(row, "threads", report->bench.machine.threads);
+}
+
+static void series_fields(csv_row *row, const mmrec_bench_row *r, const mmrec_row_figures *f) {
+    const mmrec_stats *s = &r->series.stats;
+    whole_field(row, "samples", r->series.count);
+    real_field(row, "median_ns", f->valid, s->median);
+    real_field(row, "ci95_low_ns", f->has_interval, s->ci95.low);
+    real_field(row, "ci95_high_ns", f->has_interval, s->ci95.high);
+    real_field(row, "mean_ns", f->valid, s->mean);
+    real_field(row, "min_ns", f->valid, s->min);
+    real_field(row, "max_ns", f->valid, s->max);
+    real_field(row, "q1_ns", f->valid, s->q1);
+    real_field(row, "q3_ns", f->valid, s->q3);
+    real_field(row, "deviation_ns", f->valid && s->count > 1, s->deviation);
+    real_field(row, "mad_ns", f->valid, s->mad);
+    text_field(row, "stop", f->valid ? mmrec_stop_reason_name(r->series.stop) : "");
+    real_field(row, "waited_share", f->valid, r->series.waited_share);
+    real_field(row, "flops", f->valid, r->work.flops);
+    real_field(row, "bytes", f->valid, r->work.bytes);
+    real_field(row, "flops_per_s", f->valid, f->flops_per_s);
+    real_field(row, "bytes_per_s", f->valid, f->bytes_per_s);
+}
+
+static void check_fields(csv_row *row, const mmrec_bench_check *c) {
+    text_field(row, "check", !c->done ? "" : c->passed ? "passed" : "failed");
+    real_field(row, "output_error", c->done, c->output_error);
+    real_field(row, "gradient_error", c->done, c->gradient_error);
+}
+
+static void memory_fields(csv_row *row, const mmrec_memory_figures *m) {
+    char name[64];
+    bool valid = mmrec_figures_sum(m->planned) > 0;
+    for (int a = 0; a < MMREC_ARENAS; a++) {
+        snprintf(name, sizeof name, "%s_planned_bytes", mmrec_arena_name((mmrec_arena)a));
+        real_field(row, name, valid, (double)m->planned[a]);
+    }
+    for (int a = 0; a < MMREC_ARENAS; a++) {
+        snprintf(name, sizeof name, "%s_allocated_peak_bytes", mmrec_arena_name((mmrec_arena)a));
+        real_field(row, name, valid, (double)m->allocated_peak[a]);
+    }
+}
+
+static void paired_fields(csv_row *row, const mmrec_report *report, const mmrec_paired *p) {
+    char name[MMREC_NAME_TEXT];
+    text_field(row, "ratio_of", p->valid ? mmrec_ratio_name(report, name) : "");
+    real_field(row, "ratio", p->valid, p->ratio);
+    real_field(row, "ratio_ci95_low", p->valid, p->ci95.low);
+    real_field(row, "ratio_ci95_high", p->valid, p->ci95.high);
+    text_field(row, "verdict", p->valid ? mmrec_verdict_name(p->verdict) : "");
+}
+
+static void measure_row(csv_row *row, const mmrec_report *report, int index, int side, mmrec_measure_kind kind) {
+    const mmrec_bench_case_result *r = &report->bench.cases[index];
+    const mmrec_bench_side *s = &r->side[side];
+    const mmrec_bench_row *measured = &s->row[kind];
+    mmrec_row_figures f = mmrec_figures_of(measured, mmrec_figures_layers(&r->input, kind), &report->bench.ceilings);
+    bool block = kind == MMREC_MEASURE_BLOCK_FORWARD || kind == MMREC_MEASURE_BLOCK_BACKWARD;
+    char failure[MMREC_ERROR_MESSAGE];
+    whole_field(row, "case", index + 1);
+    text_field(row, "side", mmrec_side_name(report, side));
+    text_field(row, "hem", s->hem ? "on" : "off");
+    text_field(row, "measure", mmrec_measure_kind_name(kind));
+    run_fields(row, report);
+    case_fields(row, &r->input, &report->setup->run);
+    series_fields(row, measured, &f);
+    known_field(row, "tokens", measured->tokens);
+    real_field(row, "tokens_per_s", f.valid, f.tokens_per_s);
+    real_field(row, "per_layer_ns", f.valid, f.per_layer_ns);
+    real_field(row, "sgemm_share", f.sgemm_share > 0, f.sgemm_share);
+    known_field(row, "nodes", measured->nodes);
+    real_field(row, "overhead_ns", f.valid, measured->overhead_ns);
+    known_field(row, "parameters", r->parameters);
+    memory_fields(row, block ? &s->block_memory : &s->model_memory);
+    paired_fields(row, report, &r->paired[kind]);
+    check_fields(row, &s->check);
+    mmrec_case_failure(report, r, failure, sizeof failure);
+    text_field(row, "failure", failure);
+    end_row(row);
+}
+
+static void case_rows(csv_row *row, const mmrec_report *report, int index) {
+    for (int side = 0; side < 2; side++) {
+        if (!report->bench.cases[index].side[side].present) continue;
+        for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) {
+            if (row->header) measure_row(row, report, index, side, (mmrec_measure_kind)kind);
+            measure_row(row, report, index, side, (mmrec_measure_kind)kind);
+        }
+    }
+}
+
+static void op_row(csv_row *row, const mmrec_report *report, const mmrec_op_result *op, int pass) {
+    mmrec_row_figures f = mmrec_figures_of(&op->pass[pass], 1, &report->bench.ceilings);
+    char failure[MMREC_ERROR_MESSAGE];
+    text_field(row, "op", op->op);
+    text_field(row, "size", op->size);
+    text_field(row, "check_size", op->check_size);
+    text_field(row, "pass", pass == MMREC_FORWARD ? "forward" : "backward");
+    run_fields(row, report);
+    series_fields(row, &op->pass[pass], &f);
+    real_field(row, "ceiling_ratio", op->ceiling_ratio[pass] > 0, op->ceiling_ratio[pass]);
+    text_field(row, "ceiling", !(op->ceiling_ratio[pass] > 0) ? "" : op->flops_bound[pass] ? "sgemm" : "copy");
+    check_fields(row, &op->check);
+    mmrec_op_failure(op, failure, sizeof failure);
+    text_field(row, "failure", failure);
+    end_row(row);
+}
+
+static void op_rows(csv_row *row, const mmrec_report *report, const mmrec_op_result *op) {
+    for (int pass = 0; pass < MMREC_PASSES; pass++) {
+        bool only_failure = pass == MMREC_FORWARD && op->failure[0];
+        if (!op->has_pass[pass] && !only_failure) continue;
+        if (row->header) op_row(row, report, op, pass);
+        op_row(row, report, op, pass);
+    }
+}
+
+static void plan_row(csv_row *row, const mmrec_report *report, const mmrec_plan_report *p, int arena) {
+    text_field(row, "hem", p->hem ? "on" : "off");
+    text_field(row, "arena", mmrec_arena_name((mmrec_arena)arena));
+    case_fields(row, &p->input, &report->setup->run);
+    whole_field(row, "planned_bytes", (int64_t)p->arena_bytes[arena]);
+    whole_field(row, "without_sharing_bytes", (int64_t)p->unshared_bytes[arena]);
+    whole_field(row, "total_bytes", (int64_t)p->total_bytes);
+    whole_field(row, "parameters", p->parameters);
+    real_field(row, "forward_flops", true, p->forward.flops);
+    real_field(row, "backward_flops", true, p->backward.flops);
+    real_field(row, "batch_fit", p->budget_bytes > 0, (double)p->batch_fit);
+    end_row(row);
+}
+
+static void plan_rows(csv_row *row, const mmrec_report *report, const mmrec_plan_report *p) {
+    for (int arena = 0; arena < MMREC_ARENAS; arena++) {
+        if (row->header) plan_row(row, report, p, arena);
+        plan_row(row, report, p, arena);
+    }
+}
+
+void mmrec_csv(const mmrec_report *report, mmrec_buffer *out) {
+    csv_row row = {.out = out, .header = true};
+    for (int i = 0; i < report->bench.case_count; i++) case_rows(&row, report, i);
+    for (int i = 0; i < report->op_count; i++) op_rows(&row, report, &report->ops[i]);
+    for (int i = 0; i < report->plan_count; i++) plan_rows(&row, report, &report->plans[i]);
+}

@@ -1,0 +1,138 @@
+#include "report/json_impl.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void json_put(json_out out, const char *key, json_t *value) {
+    int bad = key ? json_object_set_new(out.to, key, value) : json_array_append_new(out.to, value);
+    if (bad != 0) out.document->failed = true;
+}
+
+static json_out put_container(json_out out, const char *key, json_t *value) {
+    json_put(out, key, value);
+    /* After a failure the reference may be gone; the rest of the document is then not built. */
+    return (json_out){out.document->failed ? NULL : value, out.document};
+}
+
+json_out json_put_object(json_out out, const char *key) { return put_container(out, key, json_object()); }
+json_out json_put_array(json_out out, const char *key) { return put_container(out, key, json_array()); }
+
+static uint64_t failed_requests(const json_out *out) {
+    return out->document->allocator->attempts - out->document->allocator->total.requests;
+}
+
+/* A file's name, and so the text about it, can be any bytes; jansson refuses what is not UTF-8, and lack of memory in
+ * the same way. */
+void json_put_text(json_out out, const char *key, const char *text) {
+    uint64_t before = failed_requests(&out);
+    json_t *value = json_string(text);
+    if (!value && failed_requests(&out) == before) {
+        char plain[512];
+        snprintf(plain, sizeof plain, "%s", text);
+        for (char *c = plain; *c; c++) *c = (unsigned char)*c < 0x80 ? *c : '?';
+        value = json_string(plain);
+    }
+    json_put(out, key, value);
+}
+
+void json_put_known(json_out out, const char *key, const char *text) {
+    if (*text)
+        json_put_text(out, key, text);
+    else
+        json_put(out, key, json_null());
+}
+
+void json_put_whole(json_out out, const char *key, int64_t value) { json_put(out, key, json_integer(value)); }
+
+void json_put_known_size(json_out out, const char *key, uint64_t size) {
+    json_put(out, key, size > 0 ? json_integer((json_int_t)size) : json_null());
+}
+
+void json_put_real(json_out out, const char *key, double value) {
+    json_put(out, key, isfinite(value) ? json_real(value) : json_null());
+}
+
+void json_put_real_if(json_out out, const char *key, bool valid, double value) {
+    json_put_real(out, key, valid ? value : (double)NAN);
+}
+
+void json_put_bool(json_out out, const char *key, bool value) { json_put(out, key, json_boolean(value)); }
+
+/* ---- what several sections hold ---- */
+
+void json_put_sizes(json_out out, const char *key, const mmrec_bench_case *input, bool recompute) {
+    const mmrec_model_config *m = &input->model;
+    json_out o = json_put_object(out, key);
+    for (int i = 0; i < MMREC_CASE_SIZES; i++) json_put_whole(o, mmrec_case_size_name(i), mmrec_case_size(input, i));
+    json_put_text(o, "uboo", mmrec_uboo_name(m->uboo));
+    json_put_real(o, "uboo_weight", m->uboo_weight);
+    json_put_real(o, "memory_decay", m->memory_decay);
+    json_put_real(o, "dropout", m->dropout);
+    json_put_bool(o, "recompute", recompute);
+}
+
+void json_put_work(json_out out, const char *key, const mmrec_work *work) {
+    if (!(work->flops + work->bytes > 0)) {
+        json_put(out, key, json_null());
+        return;
+    }
+    json_out o = json_put_object(out, key);
+    json_put_real(o, "flops", work->flops);
+    json_put_real(o, "transcendentals", work->transcendentals);
+    json_put_real(o, "bytes", work->bytes);
+}
+
+void json_put_arenas(json_out out, const char *key, const size_t bytes[MMREC_ARENAS]) {
+    json_out o = json_put_object(out, key);
+    for (int a = 0; a < MMREC_ARENAS; a++) json_put_whole(o, mmrec_arena_name((mmrec_arena)a), (int64_t)bytes[a]);
+}
+
+void json_put_check(json_out out, const mmrec_bench_check *c) {
+    json_out o = json_put_object(out, "check");
+    json_put_bool(o, "done", c->done);
+    json_put_bool(o, "passed", c->done && c->passed);
+    json_put_real_if(o, "output_error", c->done, c->output_error);
+    json_put_real_if(o, "output_tolerance", c->done, c->output_tolerance);
+    json_put_real_if(o, "gradient_error", c->done, c->gradient_error);
+    json_put_real_if(o, "gradient_tolerance", c->done, c->gradient_tolerance);
+    json_put_whole(o, "batch", c->batch);
+    json_put_whole(o, "time", c->time);
+    json_put_whole(o, "dim", c->dim);
+    json_put_whole(o, "layers", c->layers);
+    if (!c->done) json_put_text(o, "reason", "it was not compared");
+}
+
+static void put_stats(json_out out, const mmrec_stats *s, const mmrec_row_figures *f) {
+    if (!f->valid) {
+        json_put(out, "stats", json_null());
+        json_put_text(out, "reason", "no samples were taken");
+        return;
+    }
+    json_out o = json_put_object(out, "stats");
+    json_put_real(o, "median_ns", s->median);
+    json_put_real_if(o, "ci95_low_ns", f->has_interval, s->ci95.low);
+    json_put_real_if(o, "ci95_high_ns", f->has_interval, s->ci95.high);
+    json_put_real(o, "mean_ns", s->mean);
+    json_put_real(o, "min_ns", s->min);
+    json_put_real(o, "max_ns", s->max);
+    json_put_real(o, "q1_ns", s->q1);
+    json_put_real(o, "q3_ns", s->q3);
+    json_put_real_if(o, "deviation_ns", s->count > 1, s->deviation);
+    json_put_real(o, "mad_ns", s->mad);
+}
+
+void json_put_series(json_out out, const mmrec_bench_row *row, const mmrec_row_figures *f) {
+    const mmrec_series *s = &row->series;
+    put_stats(out, &s->stats, f);
+    json_put_real_if(out, "flops_per_s", f->valid, f->flops_per_s);
+    json_put_real_if(out, "bytes_per_s", f->valid, f->bytes_per_s);
+    json_put_work(out, "work", &row->work);
+    json_put(out, "stop_reason", f->valid ? json_string(mmrec_stop_reason_name(s->stop)) : json_null());
+    json_put_whole(out, "warmup_runs", s->warmup_runs);
+    json_put_real(out, "warmup_s", s->warmup_s);
+    json_put_whole(out, "runs_per_sample", s->runs_per_sample);
+    json_put_real_if(out, "waited_share", f->valid, s->waited_share);
+    json_out samples = json_put_array(out, "samples_ns");
+    for (int i = 0; i < s->count; i++) json_put_real(samples, NULL, s->samples_ns[i]);
+}

@@ -1,0 +1,149 @@
+/* Where reports go: export files, standard output. */
+#include <string.h>
+
+#include "mmrec/version.h"
+#include "report/markdown.h"
+#include "report/output.h"
+
+static const mmrec_option_id exports[] = {MMREC_OPTION_export_json, MMREC_OPTION_export_markdown,
+                                          MMREC_OPTION_export_csv};
+enum { EXPORTS = sizeof exports / sizeof *exports };
+
+static bool is_standard(const char *path) { return strcmp(path, "-") == 0; }
+
+/* An export to standard output takes the place of the tables. */
+static bool tables_wanted(const mmrec_options *options) {
+    for (int i = 0; i < EXPORTS; i++) {
+        if (mmrec_option_is(options, exports[i], "-")) return false;
+    }
+    return true;
+}
+
+static mmrec_status check_apart(const mmrec_options *options, int a, int b, mmrec_error *error) {
+    const char *first = mmrec_option_text(options, exports[a]), *second = mmrec_option_text(options, exports[b]);
+    if (!first || !second || strcmp(first, second) != 0) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_USAGE, "--%s and --%s both write to %s", mmrec_option_get(exports[a])->flag,
+               mmrec_option_get(exports[b])->flag, is_standard(first) ? "standard output" : first);
+}
+
+mmrec_status mmrec_report_check_outputs(mmrec_io *io, const mmrec_options *options, mmrec_error *error) {
+    MMREC_TRY(check_apart(options, 0, 1, error));
+    MMREC_TRY(check_apart(options, 0, 2, error));
+    MMREC_TRY(check_apart(options, 1, 2, error));
+    for (int i = 0; i < EXPORTS; i++) {
+        const char *path = mmrec_option_text(options, exports[i]);
+        if (path) MMREC_TRY(mmrec_io_check_writable(io, path, error));
+    }
+    return mmrec_io_check_writable(io, "-", error);
+}
+
+static mmrec_status build(mmrec_allocator *allocator, mmrec_option_id what, const mmrec_report *report,
+                          mmrec_buffer *text, mmrec_error *error) {
+    if (what == MMREC_OPTION_export_json) return mmrec_json(allocator, report, text, error);
+    if (what == MMREC_OPTION_export_csv)
+        mmrec_csv(report, text);
+    else
+        mmrec_markdown(report, what == MMREC_OPTION_export_markdown, text);
+    return mmrec_buffer_status(text, error);
+}
+
+/* Writes one form of the report; MMREC_OPTIONS stands for the tables on standard output. */
+static mmrec_status write_one(mmrec_allocator *allocator, mmrec_io *io, mmrec_option_id what, const char *path,
+                              const mmrec_report *report, mmrec_error *error) {
+    mmrec_buffer text;
+    mmrec_buffer_begin(&text, allocator);
+    mmrec_status status = build(allocator, what, report, &text, error);
+    if (status == MMREC_OK) status = mmrec_io_write_file(io, path, text.data, text.size, error);
+    mmrec_buffer_free(&text);
+    return status;
+}
+
+mmrec_status mmrec_report_write(mmrec_allocator *allocator, mmrec_io *io, const mmrec_report *report,
+                                mmrec_error *error) {
+    mmrec_status first = MMREC_OK;
+    for (int i = 0; i <= EXPORTS; i++) {
+        mmrec_option_id what = i < EXPORTS ? exports[i] : MMREC_OPTIONS;
+        const char *path = i < EXPORTS ? mmrec_option_text(report->options, what) : "-";
+        if (!path || (i == EXPORTS && !tables_wanted(report->options))) continue;
+        /* Only the first message is kept. */
+        mmrec_status status = write_one(allocator, io, what, path, report, first == MMREC_OK ? error : NULL);
+        if (first == MMREC_OK) first = status;
+    }
+    return first;
+}
+
+/* ---- texts for standard output ---- */
+
+static mmrec_status print(mmrec_io *io, mmrec_buffer *text, mmrec_error *error) {
+    mmrec_status status = mmrec_buffer_status(text, error);
+    if (status == MMREC_OK) status = mmrec_io_write_file(io, "-", text->data, text->size, error);
+    mmrec_buffer_free(text);
+    return status;
+}
+
+static void add(void *context, const char *text, size_t size) { mmrec_buffer_bytes(context, text, size); }
+
+mmrec_status mmrec_report_help(mmrec_allocator *allocator, mmrec_io *io, mmrec_error *error) {
+    mmrec_buffer text;
+    mmrec_buffer_begin(&text, allocator);
+    mmrec_options_help("mmrec-bench",
+                       "Times the MM-Rec block and model with fused projections (HEM) on and off, in\n"
+                       "alternation, or single ops (--op), or plans their memory (--plan).\n",
+                       (mmrec_option_writer){add, &text});
+    return print(io, &text, error);
+}
+
+mmrec_status mmrec_report_version(mmrec_allocator *allocator, mmrec_io *io, mmrec_error *error) {
+    mmrec_machine machine;
+    mmrec_buffer text;
+    mmrec_machine_read(&machine, 1);
+    mmrec_buffer_begin(&text, allocator);
+    mmrec_buffer_format(&text, "mmrec-bench %s\ncompiler: %s\nblas: %s\ninstruction set: %s\n", mmrec_version(),
+                        machine.compiler, machine.blas, machine.isa);
+    return print(io, &text, error);
+}
+
+static void list_case(const mmrec_bench_setup *setup, int index, mmrec_table *table) {
+    const mmrec_bench_case *c = &setup->cases[index];
+    mmrec_table_cell(table, "%d", index + 1);
+    for (int i = 0; i < MMREC_CASE_SIZES; i++) mmrec_table_cell(table, "%lld", (long long)mmrec_case_size(c, i));
+}
+
+static void list_cases(const mmrec_bench_setup *setup, mmrec_buffer *text) {
+    static const char *const sides[] = {"HEM off", "HEM on", "HEM off and on in alternation"};
+    mmrec_table table;
+    mmrec_table_begin(&table, text->allocator, 1 + MMREC_CASE_SIZES, ~0u);
+    mmrec_table_cell(&table, "case");
+    for (int i = 0; i < MMREC_CASE_SIZES; i++) mmrec_table_cell(&table, "%s", mmrec_case_size_name(i));
+    for (int i = 0; i < setup->run.case_count; i++) list_case(setup, i, &table);
+    mmrec_table_end(&table, text);
+    mmrec_buffer_format(text, "\nEach with %s%s, on backend %s:\n\n", sides[setup->run.hem],
+                        setup->run.self_test ? " against itself" : "", setup->run.backend->name);
+    for (int k = 0; k < MMREC_MEASURE_KINDS; k++) {
+        mmrec_buffer_format(text, "- %s\n", mmrec_measure_kind_name((mmrec_measure_kind)k));
+    }
+}
+
+static void list_ops(mmrec_buffer *text) {
+    mmrec_table table;
+    mmrec_table_begin(&table, text->allocator, 3, 0);
+    mmrec_table_header(&table, "op|default --at|formula");
+    for (int i = 1; i < MMREC_OPS; i++) {
+        const mmrec_op_def *def = mmrec_op_get((mmrec_op_id)i, MMREC_VARIANT_F64);
+        mmrec_table_cell(&table, "%s", def->name);
+        mmrec_table_cell(&table, "%s", def->bench);
+        mmrec_table_cell(&table, "%s", def->formula);
+    }
+    mmrec_table_end(&table, text);
+}
+
+mmrec_status mmrec_report_list(mmrec_allocator *allocator, mmrec_io *io, const mmrec_bench_setup *setup,
+                               mmrec_error *error) {
+    mmrec_buffer text;
+    mmrec_buffer_begin(&text, allocator);
+    if (setup->list_ops)
+        list_ops(&text);
+    else
+        list_cases(setup, &text);
+    return print(io, &text, error);
+}

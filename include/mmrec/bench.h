@@ -1,0 +1,159 @@
+/* mmrec-bench as a library: what is measured, and the result that the report printers show. */
+#ifndef MMREC_BENCH_H
+#define MMREC_BENCH_H
+
+#include "mmrec/io.h"
+#include "mmrec/measure.h"
+#include "mmrec/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum mmrec_hem_mode { MMREC_HEM_OFF, MMREC_HEM_ON, MMREC_HEM_BOTH } mmrec_hem_mode;
+
+/* What is timed of a case. FORWARD_BACKWARD includes the loss. */
+typedef enum mmrec_measure_kind {
+    MMREC_MEASURE_BLOCK_FORWARD, MMREC_MEASURE_BLOCK_BACKWARD, MMREC_MEASURE_MODEL_FORWARD,
+    MMREC_MEASURE_MODEL_FORWARD_BACKWARD, MMREC_MEASURE_KINDS
+} mmrec_measure_kind;
+const char *mmrec_measure_kind_name(mmrec_measure_kind kind); /* "block forward" ... */
+
+/* One point of a sweep. */
+typedef struct mmrec_bench_case {
+    mmrec_model_config model;
+    int64_t batch, time;
+} mmrec_bench_case;
+
+typedef struct mmrec_bench_options {
+    mmrec_hem_mode hem;
+    bool self_test;         /* the side of `hem`, not both, against itself */
+    const mmrec_backend *backend;
+    int threads;
+    uint64_t seed;
+    const char *data_path;  /* bytes of this file are ids (modulo vocab); NULL: seeded random ids */
+    mmrec_sampling sampling;
+    bool recompute;
+    int optimizer_slots;    /* counted in the plan only */
+    const mmrec_bench_case *cases;
+    int case_count;
+    mmrec_io *io;           /* reads data_path; needed only with one */
+    bool no_ceilings;       /* leave out the 1.5 s of measuring sgemm and copy rates: they are 0 in the result */
+    double budget_s;        /* time for all of the run's sampling: caps shrink so that it is kept; 0: no budget */
+} mmrec_bench_options;
+
+/* Memory of one side, bytes: planned by arena, and the allocator's own peak while it ran. */
+typedef struct mmrec_memory_figures {
+    size_t planned[MMREC_ARENAS], allocated_peak[MMREC_ARENAS];
+    size_t other_peak; /* graph, plan, samples and the rest */
+} mmrec_memory_figures;
+
+/* Correctness of a side on a small slice (same model, short time, against ref) before timing. */
+typedef struct mmrec_bench_check {
+    bool done, passed;
+    double output_error, gradient_error; /* max |a - b| / max |b|; NaN: not compared */
+    double output_tolerance, gradient_tolerance;
+    int64_t batch, time;                 /* size of the slice */
+    int64_t dim, layers;                 /* smaller than the case's where ref would take too long; 0 for an op */
+} mmrec_bench_check;
+
+/* One timed quantity of one side. */
+typedef struct mmrec_bench_row {
+    mmrec_series series;
+    mmrec_work work;      /* of what was timed */
+    int64_t tokens;       /* batch * time */
+    int nodes;            /* executed per sample */
+    /* Series median minus the sum of the nodes' own times in a traced run: may be negative noise, NaN without one. */
+    double overhead_ns;
+} mmrec_bench_row;
+
+/* HEM off (side 0) or on (side 1) of a case; in a self-test both are the same. */
+typedef struct mmrec_bench_side {
+    bool present, hem;
+    mmrec_bench_row row[MMREC_MEASURE_KINDS];
+    mmrec_memory_figures block_memory, model_memory;
+    mmrec_bench_check check;
+    mmrec_work forward, backward; /* model, one step */
+} mmrec_bench_side;
+
+typedef struct mmrec_bench_case_result {
+    mmrec_bench_case input;
+    int64_t parameters;                  /* of the model */
+    mmrec_bench_side side[2];            /* [0] HEM off ("Original"), [1] HEM on */
+    mmrec_paired paired[MMREC_MEASURE_KINDS]; /* side 1 / side 0; valid only with both */
+    char failure[MMREC_ERROR_MESSAGE];   /* "" or why the case was not measured */
+} mmrec_bench_case_result;
+
+typedef struct mmrec_bench_result {
+    mmrec_machine machine;
+    mmrec_ceilings ceilings;
+    char backend[16], started[32], ended[32]; /* RFC 3339 UTC */
+    uint64_t seed;
+    char data[256]; /* "random ids" or the file's name and size */
+    bool interrupted;
+    uint64_t peak_rss_bytes;
+    mmrec_bench_case_result *cases;
+    int case_count;
+} mmrec_bench_result;
+
+/* Called when a case or measure starts; text is one line without a newline. `done` of the whole run in [0, 1]. */
+typedef struct mmrec_bench_observer {
+    void (*message)(void *context, const char *text);
+    void (*progress)(void *context, double done);
+    void *context;
+} mmrec_bench_observer;
+
+/* Runs every case; a case that fails is recorded in its `failure` and the run goes on (NO_MEMORY too). The result is
+ * owned by the caller and freed by mmrec_bench_result_free. */
+mmrec_status mmrec_bench_run(mmrec_allocator *allocator, const mmrec_bench_options *options,
+                             mmrec_bench_observer observer, mmrec_bench_result *out, mmrec_error *error) MMREC_MUST_CHECK;
+void mmrec_bench_result_free(mmrec_allocator *allocator, mmrec_bench_result *result);
+
+/* --op: one op of the table at a size given as text (op.h: "N=1000 D=500"; NULL: its own bench size). */
+typedef struct mmrec_op_result {
+    const char *op;
+    char size[128], backend[16];
+    char check_size[128]; /* at which it was compared with ref: smaller where ref would take long */
+    mmrec_bench_row pass[MMREC_PASSES];
+    bool has_pass[MMREC_PASSES];
+    double ceiling_ratio[MMREC_PASSES]; /* rate / machine ceiling: of sgemm when FLOPs bind, of copy when bytes bind */
+    bool flops_bound[MMREC_PASSES];
+    mmrec_bench_check check;
+    char failure[MMREC_ERROR_MESSAGE]; /* for the caller of mmrec_bench_op: "" or why the op was not measured */
+} mmrec_op_result;
+mmrec_status mmrec_bench_op(mmrec_allocator *allocator, mmrec_op_id op, const char *size, const mmrec_bench_options *options,
+                            const mmrec_ceilings *ceilings, mmrec_bench_observer observer, mmrec_op_result *out,
+                            mmrec_error *error) MMREC_MUST_CHECK;
+void mmrec_op_result_free(mmrec_allocator *allocator, mmrec_op_result *result);
+
+/* The plan of a case without running it: bytes by arena and category, largest tensors, and the largest batch whose plan
+ * fits `budget_bytes` (0: not asked; result 0: not even one row fits). */
+typedef struct mmrec_plan_item {
+    char name[96], shape[64];
+    mmrec_arena arena;
+    size_t bytes;
+} mmrec_plan_item;
+enum { MMREC_PLAN_LARGEST = 10 };
+typedef struct mmrec_plan_report {
+    mmrec_bench_case input;
+    bool hem;
+    size_t arena_bytes[MMREC_ARENAS];      /* peak of each arena: what will be allocated */
+    size_t unshared_bytes[MMREC_ARENAS];   /* sum of its tensors, had none shared memory */
+    size_t total_bytes;
+    int64_t parameters;
+    mmrec_work forward, backward;
+    int nodes[MMREC_PHASES];
+    mmrec_plan_item largest[MMREC_PLAN_LARGEST];
+    int largest_count;
+    size_t budget_bytes;
+    int64_t batch_fit;
+    size_t batch_fit_bytes;
+} mmrec_plan_report;
+mmrec_status mmrec_bench_plan(mmrec_allocator *allocator, const mmrec_bench_case *input, bool hem,
+                              const mmrec_bench_options *options, size_t budget_bytes, mmrec_plan_report *out,
+                              mmrec_error *error) MMREC_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

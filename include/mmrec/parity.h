@@ -1,0 +1,56 @@
+/* Parity: does a backend compute what a fixture file says? The fixture's model is rebuilt from its own configuration,
+ * run forward (and backward where the kind has gradients), and every expected tensor is compared.
+ *
+ * A fixture is a safetensors file with metadata `kind` (block, model or stream) and `config` (the model as JSON), and
+ * tensors param.*, in.*, out.* and grad.*. Exactly the tensors of its kind must be there, each of its shape: a tensor
+ * too many or too few is refused, so that nothing is skipped silently. */
+#ifndef MMREC_PARITY_H
+#define MMREC_PARITY_H
+
+#include "mmrec/backend.h"
+#include "mmrec/io.h"
+#include "mmrec/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mmrec_parity_options {
+    const mmrec_backend *backend;
+    bool hem, recompute; /* recompute: only where there are gradients */
+    double
+        tolerance; /* of both errors of every tensor; 0: 1e-6 in f64, 1e-5 for outputs and 1e-4 for gradients in f32 */
+    int threads;
+} mmrec_parity_options;
+
+enum { MMREC_PARITY_NAME = 176 };
+
+/* One compared tensor. max_error = max|a - b| / max|b|, l2_error = ||a - b|| / ||b||, b the expected values. */
+typedef struct mmrec_parity_row {
+    char name[MMREC_PARITY_NAME]; /* "out.y", "grad.q.weight" */
+    mmrec_shape shape;
+    double max_error, l2_error, tolerance;
+    bool passed; /* both errors within tolerance; never with a NaN on either side */
+} mmrec_parity_row;
+
+typedef struct mmrec_parity mmrec_parity;
+
+/* Runs one fixture. A mismatch is a result, not a failure: see mmrec_parity_failures. Errors: what the file (IO,
+ * FORMAT), its configuration (CONFIG), its shapes (SHAPE) or memory refuse; UNSUPPORTED for another kind of fixture. */
+mmrec_status mmrec_parity_run(mmrec_allocator *allocator, mmrec_io *io, const char *path,
+                              const mmrec_parity_options *options, mmrec_parity **out,
+                              mmrec_error *error) MMREC_MUST_CHECK;
+void mmrec_parity_destroy(mmrec_parity **parity);
+
+int mmrec_parity_count(const mmrec_parity *parity);
+const mmrec_parity_row *mmrec_parity_at(const mmrec_parity *parity, int index);
+/* Rows that did not pass. */
+int mmrec_parity_failures(const mmrec_parity *parity);
+
+/* Writes one aligned line per row and a summary line to a descriptor (1 = standard output). */
+mmrec_status mmrec_parity_print(const mmrec_parity *parity, mmrec_io *io, int fd, mmrec_error *error) MMREC_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
