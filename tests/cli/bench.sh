@@ -1,0 +1,164 @@
+#!/bin/sh
+# Small real runs of mmrec-bench, and what their outputs must look like.
+#
+#   bench.sh BIN SOURCE
+bin=$1 source=$2
+[ -x "$bin/mmrec-bench" ] && [ -x "$bin/mmrec-parity" ] || { echo "the programs are not in $bin"; exit 1; }
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+for name in $(env | sed -n 's/^\(MMREC_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+cd "$work" || exit 1
+schema=$source/docs/bench.schema.json
+small="--dim 16 --heads 2 --vocab 20 --slots 16"
+tiny="$small --time 6 --batch 2"
+# As loose an interval as can be asked for: a series ends with its twentieth sample, however loaded the machine is.
+fast="--warmup 1ms --min-time 2ms --max-time 5s --target-ci 100% --threads 2"
+failed=0
+
+fail() { failed=$((failed + 1)); echo "FAILED: $*"; }
+expect() { # STATUS COMMAND...: runs it, with standard output in out and standard error in err
+    status=$1; shift
+    "$@" >out 2>err
+    got=$?
+    [ $got -eq "$status" ] || fail "exit $got instead of $status: $*: $(head -c 300 err)"
+}
+bench() { expect 0 "$bin/mmrec-bench" "$@"; }
+holds() { grep -q -e "$2" "$1" || fail "no line like '$2' in $1 (after: $what)"; }
+lacks() { ! grep -q -e "$2" "$1" || fail "a line like '$2' in $1 (after: $what)"; }
+valid() { "$bin/cli_check" json "$schema" "$1" || fail "$1 does not follow the schema (after: $what)"; }
+rows() { "$bin/cli_check" csv "$1" "$2" || fail "$1 is not the CSV it should be (after: $what)"; }
+is() { # FILE PATH VALUE
+    value=$("$bin/cli_check" get "$1" "$2")
+    [ "$value" = "$3" ] || fail "$2 is $value and not $3 in $1 (after: $what)"
+}
+
+what="both sides"
+bench $tiny $fast --seed 18446744073709551615 --export-json deep/er/both.json --export-csv both.csv --export-markdown both.md
+valid deep/er/both.json
+rows both.csv 8
+is deep/er/both.json status.exit_code 0
+is deep/er/both.json seed '"18446744073709551615"'
+is deep/er/both.json options.dim.source '"flag"'
+is deep/er/both.json cases.0.sizes.dim 16
+is deep/er/both.json cases.0.sides.0.check.passed true
+is deep/er/both.json cases.0.sides.1.hem true
+is deep/er/both.json cases.0.sides.1.check.passed true
+is deep/er/both.json comparisons.3.measure '"model forward + backward"'
+holds out '^| model forward + backward *| HEM on  | *[0-9.]* ± [0-9.]* | .* | *[0-9]* | interval |$'
+holds out '^| HEM on against off *| time on / off | .* | HEM on is |$'
+lacks out '^| Metric '
+holds both.md '^| Metric  *|  *Original |  *HEM |  *Improvement |$'
+holds both.md '^| block forward  *|  *[0-9.]* ± [0-9.]* [a-z]* |'
+holds err '^case 1/1 .*: block forward$'
+[ "$(tr -d '\r\033' <err | wc -c)" -eq "$(wc -c <err)" ] || fail "carriage returns or escapes on a piped standard error"
+lacks both.md 'nan\|inf '
+
+what="one side"
+bench $tiny $fast --hem on --quiet --export-json on.json --export-markdown on.md --export-csv -
+rows out 4
+valid on.json
+holds on.md 'n/a (needs both sides)'
+is on.json comparisons '[]'
+[ -s err ] && fail "--quiet, and still on standard error: $(head -1 err)"
+
+what="a sweep"
+bench $small $fast --hem off --quiet --axis time=2:8:*2 --axis 'batch=1,3' --export-json sweep.json --export-csv sweep.csv
+valid sweep.json
+rows sweep.csv 24
+is sweep.json cases.0.sizes.time 2
+is sweep.json cases.1.sizes.batch 3
+is sweep.json cases.5.sizes.time 8
+holds out '^| block backward | time | batch | *HEM off \[[a-z]*\] | *tokens/s |$'
+holds out '^| case 6 *|    8 |     3 | '
+
+what="a side against itself"
+bench $tiny $fast --hem on --self-test on --quiet --export-json self.json --export-csv self.csv
+valid self.json
+rows self.csv 8
+is self.json cases.0.sides.0.hem true
+is self.json cases.0.sides.1.hem true
+is self.json comparisons.3.ratio_of '"HEM on, second / HEM on, first"'
+holds out '^| HEM on against itself *| time second / first | .* | second is |$'
+lacks out 'HEM off'
+
+what="options of the model"
+bench $tiny $fast --quiet --pe 4 --dpg 3 --uboo planning --dropout 0.1 --recompute on --backend ref --export-json other.json
+valid other.json
+is other.json backend '"ref"'
+is other.json cases.0.sizes.uboo '"planning"'
+is other.json status.failures '[]'
+
+what="data from a file, settings from a file and the environment"
+printf 'dim = 16\nheads = 2\nslots = 16\nvocab = 20\ntime = 4\nmax-time = 20ms\nmin-time = 1ms\nwarmup = 1ms\n' >settings.ini
+expect 0 env MMREC_HEM=off MMREC_TIME=5 "$bin/mmrec-bench" --config settings.ini --data "$schema" --quiet --export-json data.json \
+    --context machine=here
+valid data.json
+is data.json options.time.source '"environment"'
+is data.json options.dim.source '"file"'
+is data.json options.dim.line 1
+is data.json cases.0.sizes.time 5
+is data.json context.0.value '"here"'
+
+what="plans"
+bench $tiny --plan --memory 10MiB --optimizer adamw --export-json plan.json --export-csv plan.csv
+valid plan.json
+rows plan.csv 10
+is plan.json mode '"plan"'
+holds out '^The largest batch that fits into 10.0 MiB is [1-9][0-9]*, with '
+bench $tiny --plan --memory 1KiB --hem on
+holds out '^Not even batch 1 fits into 1.00 KiB.$'
+
+what="lists"
+bench --list --axis time=512:8192:*2
+holds out '^|    5 | 512 |      2 |     8 | 8192 |'
+bench --op list
+holds out '^| matmul  *| N=1000 K=500 F=200 '
+
+what="ops"
+bench $fast --op fill,matmul --op softmax --quiet --export-json op.json --export-csv op.csv
+valid op.json
+rows op.csv 5
+is op.json ops.1.op '"matmul"'
+is op.json ops.2.check.passed true
+holds out '^| matmul  *| N=1000 K=500 F=200  *| backward |'
+bench $fast --op linear --at 'N=3 D=5 F=7 -bias' --quiet
+
+what="a case that cannot run"
+# AddressSanitizer would stop the program at a request that large instead of refusing it.
+export ASAN_OPTIONS="allocator_may_return_null=1:${ASAN_OPTIONS-}"
+expect 1 "$bin/mmrec-bench" --dim 1048576 --heads 1 --time 2047 --batch 1048576 --hem off --quiet --export-json huge.json
+valid huge.json
+is huge.json status.exit_code 1
+holds err '^mmrec-bench: 1 of 1 failed; the first: not enough memory'
+
+interrupt() { # SIGNAL STATUS
+    what="SIG$1"
+    "$bin/mmrec-bench" $tiny --min-time 60s --max-time 60s --total-time 0 --export-json int.json --export-csv int.csv >out 2>err &
+    pid=$!
+    tries=0
+    until grep -q 'block forward$' err || [ $tries -eq 600 ]; do sleep 0.1; tries=$((tries + 1)); done
+    sleep 0.3
+    kill -"$1" $pid
+    wait $pid
+    got=$?
+    [ $got -eq "$2" ] || fail "exit $got after SIG$1, not $2"
+    valid int.json
+    rows int.csv 8
+    is int.json status.interrupted true
+    is int.json status.exit_code "$2"
+    is int.json cases.0.parameters null
+    is int.json cases.0.sides.1.measures.3.nodes null
+    is int.json warnings.0.code '"interrupted"'
+    holds err '^mmrec-bench: interrupted; what was measured till then is in the report$'
+}
+interrupt INT 130
+interrupt TERM 143
+
+what="help and version"
+bench --help
+holds out '^  --hem off|on|both '
+bench --version
+holds out '^mmrec-bench [0-9]*\.[0-9]*\.[0-9]*$'
+
+echo "$failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,211 @@
+/* One call of an op function with everything around it under watch. */
+#include "harness.h"
+
+#include <cblas.h>
+#include <omp.h>
+#include <string.h>
+
+static unsigned through(const mmrec_arg *list, unsigned mask) {
+    for (int i = 0; list[i].name; i++) {
+        if (list[i].flags & (MMREC_ARG_IDS | MMREC_ARG_NO_GRAD)) mask &= ~(1u << i);
+    }
+    return mask;
+}
+
+unsigned differentiable_inputs(const mmrec_op_def *def, const mmrec_op_sizes *sizes) {
+    return def->function[MMREC_BACKWARD] ? through(def->in, sizes->given) : 0;
+}
+unsigned differentiable_outputs(const mmrec_op_def *def, const mmrec_op_sizes *sizes) {
+    return def->function[MMREC_BACKWARD] ? through(def->out, sizes->made) : 0;
+}
+
+static bool open_list(harness *h, tensor *list, const mmrec_arg *args, const mmrec_shape *shapes, unsigned mask,
+                      mmrec_dtype dtype, int padding) {
+    for (int i = 0; args[i].name; i++) {
+        mmrec_dtype type = args[i].flags & MMREC_ARG_IDS ? MMREC_I32 : dtype;
+        if (((mask >> i) & 1u) && !tensor_open(h, &list[i], args[i].name, type, shapes[i], padding)) return false;
+    }
+    return true;
+}
+
+static bool open_tensors(harness *h, trial *t, int padding) {
+    const mmrec_op_def *def = t->subject->def;
+    const mmrec_op_sizes *sizes = &t->sizes;
+    mmrec_dtype dtype = t->subject->dtype;
+    unsigned d_in = differentiable_inputs(def, sizes), d_out = differentiable_outputs(def, sizes);
+    for (int pass = 0; pass < MMREC_PASSES; pass++) {
+        size_t words = (sizes->scratch_bytes[pass] + 3) / 4;
+        mmrec_shape shape = mmrec_shape1((int64_t)words);
+        if (words && !tensor_open(h, &t->scratch[pass], "scratch", MMREC_I32, shape, 0)) return false;
+    }
+    return open_list(h, t->in, def->in, sizes->in, sizes->given, dtype, padding) &&
+           open_list(h, t->out, def->out, sizes->out, sizes->made, dtype, padding) &&
+           open_list(h, t->saved, def->saved, sizes->saved, ~0u, dtype, padding) &&
+           open_list(h, t->d_in, def->in, sizes->in, d_in, dtype, padding) &&
+           open_list(h, t->d_out, def->out, sizes->out, d_out, dtype, padding);
+}
+
+bool trial_open(harness *h, trial *t, const subject *s, int threads, int padding) {
+    memset(t, 0, sizeof *t);
+    t->subject = s;
+    mmrec_error error = {0};
+    mmrec_status status = mmrec_op_from_text(s->def, h->sample, threads, &t->sizes, &error);
+    if (!harness_check(h, status == MMREC_OK, "the sample is refused: %s", error.message)) return false;
+    omp_set_num_threads(threads);
+    openblas_set_num_threads(threads);
+    return open_tensors(h, t, padding);
+}
+
+static void each(trial *t, void (*visit)(harness *h, tensor *tensor), harness *h) {
+    tensor *lists[] = {t->in, t->out, t->saved, t->d_in, t->d_out, t->scratch};
+    const int counts[] = {MMREC_MAX_IN, MMREC_MAX_OUT, MMREC_MAX_SAVED, MMREC_MAX_IN, MMREC_MAX_OUT, MMREC_PASSES};
+    for (int l = 0; l < (int)(sizeof counts / sizeof counts[0]); l++) {
+        for (int i = 0; i < counts[l]; i++) visit(h, &lists[l][i]);
+    }
+}
+
+void trial_close(harness *h, trial *t) { each(t, tensor_close, h); }
+
+static void remember(harness *h, tensor *t) {
+    (void)h;
+    tensor_remember(t);
+}
+
+static void check_guards(harness *h, tensor *t) {
+    if (t->memory) harness_check(h, tensor_guarded(t), "%s: something outside of the tensor was written", t->name);
+}
+
+static void poison_list(tensor *list, int count) {
+    for (int i = 0; i < count; i++) tensor_poison(&list[i]);
+}
+
+static void check_unchanged(harness *h, const tensor *list, int count, const char *kind) {
+    for (int i = 0; i < count; i++) {
+        if (!list[i].memory) continue;
+        harness_check(h, tensor_unchanged(&list[i]), "%s %s is only to be read but was changed", kind, list[i].name);
+    }
+}
+
+/* Everything asked for is there. */
+static bool check_written(harness *h, const tensor *list, int count, unsigned mask, const char *kind) {
+    bool good = true;
+    for (int i = 0; i < count; i++) {
+        if (!list[i].memory || !((mask >> i) & 1u)) continue;
+        good &= harness_check(h, tensor_finite(&list[i]), "%s %s is not all written and finite", kind, list[i].name);
+    }
+    return good;
+}
+
+static void read_list(const tensor *list, int count, double *const *to) {
+    for (int i = 0; i < count; i++) {
+        if (list[i].memory) tensor_read(&list[i], to[i]);
+    }
+}
+
+static void load_inputs(trial *t, const sample_values *values) {
+    for (int i = 0; i < MMREC_MAX_IN; i++) {
+        if (t->in[i].memory) tensor_write(&t->in[i], values->in[i]);
+    }
+}
+
+/* Absent arguments keep their shape, as in exec. */
+static mmrec_op_call make_call(const trial *t, mmrec_pass pass) {
+    mmrec_op_call call;
+    memset(&call, 0, sizeof call);
+    call.sizes = &t->sizes;
+    for (int i = 0; i < MMREC_MAX_IN; i++) {
+        call.in[i] = t->in[i].view;
+        call.d_in[i] = t->d_in[i].view;
+    }
+    for (int i = 0; i < MMREC_MAX_OUT; i++) {
+        call.out[i] = t->out[i].view;
+        call.d_out[i] = t->d_out[i].view;
+    }
+    for (int i = 0; i < MMREC_MAX_SAVED; i++) call.saved[i] = t->saved[i].view;
+    call.scratch = t->scratch[pass].view.data;
+    call.seed = HARNESS_SEED;
+    return call;
+}
+
+static bool run(harness *h, trial *t, mmrec_pass pass, const mmrec_op_call *call) {
+    const mmrec_op_def *def = t->subject->def;
+    mmrec_op_function function = t->subject->fast && def->fast[pass] ? def->fast[pass] : def->function[pass];
+    mmrec_error error = {0};
+    mmrec_status status = function(call, &error);
+    each(t, check_guards, h);
+    return harness_check(h, status == MMREC_OK, "%s failed: %s", pass == MMREC_FORWARD ? "forward" : "backward",
+                         error.message);
+}
+
+bool trial_forward(harness *h, trial *t, const sample_values *values, results *r) {
+    poison_list(t->out, MMREC_MAX_OUT);
+    poison_list(t->saved, MMREC_MAX_SAVED);
+    poison_list(t->scratch, MMREC_PASSES);
+    load_inputs(t, values);
+    each(t, remember, h);
+    mmrec_op_call call = make_call(t, MMREC_FORWARD);
+    memset(call.d_in, 0, sizeof call.d_in);
+    memset(call.d_out, 0, sizeof call.d_out);
+    bool good = run(h, t, MMREC_FORWARD, &call);
+    check_unchanged(h, t->in, MMREC_MAX_IN, "input");
+    if (!good) return false;
+    good = check_written(h, t->out, MMREC_MAX_OUT, ~0u, "output");
+    good &= check_written(h, t->saved, MMREC_MAX_SAVED, ~0u, "saved tensor");
+    read_list(t->out, MMREC_MAX_OUT, r->out);
+    read_list(t->saved, MMREC_MAX_SAVED, r->saved);
+    return good;
+}
+
+/* What backward may not read is full of NaN, or not there at all. */
+static void hide(const mmrec_arg *args, tensor *list, mmrec_view *views, bool forget) {
+    for (int i = 0; args[i].name; i++) {
+        if (!list[i].memory || (args[i].flags & MMREC_ARG_KEEP)) continue;
+        tensor_poison(&list[i]);
+        if (forget) views[i].data = NULL;
+    }
+}
+
+static void load_gradients(trial *t, const sample_values *values, backward_options options) {
+    for (int i = 0; i < MMREC_MAX_OUT; i++) {
+        if (!t->d_out[i].memory) continue;
+        tensor_write(&t->d_out[i], values->d_out[i]);
+        if (!((options.zero_out >> i) & 1u)) continue;
+        mmrec_view *view = &t->d_out[i].view;
+        for (int64_t row = 0; row < mmrec_shape_rows(&view->shape); row++) {
+            size_t element = mmrec_dtype_bytes(view->dtype);
+            memset((char *)view->data + (size_t)(row * view->stride) * element, 0,
+                   (size_t)mmrec_shape_columns(&view->shape) * element);
+        }
+    }
+    poison_list(t->d_in, MMREC_MAX_IN);
+    for (int i = 0; i < MMREC_MAX_IN; i++) {
+        if (t->d_in[i].memory && ((options.accumulate >> i) & 1u)) tensor_write(&t->d_in[i], values->old[i]);
+    }
+}
+
+bool trial_backward(harness *h, trial *t, const sample_values *values, backward_options options, results *r) {
+    const mmrec_op_def *def = t->subject->def;
+    mmrec_op_call call = make_call(t, MMREC_BACKWARD);
+    load_inputs(t, values);
+    load_gradients(t, values, options);
+    poison_list(t->scratch, MMREC_PASSES);
+    hide(def->in, t->in, call.in, options.forget);
+    hide(def->out, t->out, call.out, options.forget);
+    call.accumulate = options.accumulate;
+    for (int i = 0; i < MMREC_MAX_IN; i++) {
+        if ((options.skip_in >> i) & 1u) call.d_in[i].data = NULL;
+    }
+    for (int i = 0; i < MMREC_MAX_OUT; i++) {
+        if ((options.skip_out >> i) & 1u) call.d_out[i].data = NULL;
+    }
+    each(t, remember, h);
+    bool good = run(h, t, MMREC_BACKWARD, &call);
+    check_unchanged(h, t->in, MMREC_MAX_IN, "input");
+    check_unchanged(h, t->out, MMREC_MAX_OUT, "output");
+    check_unchanged(h, t->saved, MMREC_MAX_SAVED, "saved tensor");
+    check_unchanged(h, t->d_out, MMREC_MAX_OUT, "gradient of output");
+    if (!good) return false;
+    good = check_written(h, t->d_in, MMREC_MAX_IN, ~options.skip_in, "gradient of");
+    read_list(t->d_in, MMREC_MAX_IN, r->d_in);
+    return good;
+}

@@ -1,0 +1,343 @@
+/* Sampling: order, stop rules, warm-up, interrupts, faults. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "mmrec/measure.h"
+
+enum { LOG = 4096 };
+
+/* A subject that takes a given time and writes down when it was called. */
+typedef struct fake {
+    char *log; /* shared by the sides */
+    int *used;
+    char name;
+    double ns;
+    int runs, prepared;
+    int interrupt_at, fail_at; /* run, from 1; 0: never */
+} fake;
+
+static mmrec_status run(void *context, mmrec_error *error) {
+    fake *f = context;
+    uint64_t start = mmrec_clock_ns();
+    f->runs++;
+    if (f->log && *f->used < LOG) f->log[(*f->used)++] = f->name;
+    if (f->runs == f->interrupt_at) mmrec_measure_interrupt();
+    if (f->runs == f->fail_at) MMREC_FAIL(error, MMREC_INTERNAL, "this run fails on purpose");
+    while ((double)(mmrec_clock_ns() - start) < f->ns) {
+    }
+    return MMREC_OK;
+}
+
+static mmrec_status prepare(void *context, mmrec_error *error) {
+    (void)error;
+    ((fake *)context)->prepared++;
+    return MMREC_OK;
+}
+
+static const mmrec_progress silent = {NULL, NULL};
+
+static mmrec_sampling brief(void) {
+    mmrec_sampling s = mmrec_sampling_default();
+    s.warmup_s = 0.001;
+    s.min_time_s = 0;
+    s.max_time_s = 5;
+    return s;
+}
+
+static mmrec_status measure(mmrec_allocator *allocator, fake *f, const mmrec_sampling *sampling, mmrec_series *out,
+                            mmrec_error *error) {
+    return mmrec_measure(allocator, (mmrec_subject){run, f, NULL}, sampling, silent, out, error);
+}
+
+static void stops_at_the_most_samples(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake f = {.ns = 30e3};
+    mmrec_series series;
+    sampling.min_samples = sampling.max_samples = 37;
+    assert_int_equal(measure(&allocator, &f, &sampling, &series, NULL), MMREC_OK);
+    assert_int_equal(series.count, 37);
+    assert_int_equal(series.stop, MMREC_STOP_SAMPLES);
+    assert_int_equal(f.runs, 37 + series.warmup_runs);
+    assert_true(series.stats.valid && series.stats.count == 37);
+    assert_true(series.stats.min >= 30e3);
+    assert_int_equal(series.runs_per_sample, 1);
+    mmrec_series_free(&allocator, &series);
+    assert_int_equal(allocator.total.live_bytes, 0);
+    assert_null(series.samples_ns);
+}
+
+static void stops_when_the_interval_is_narrow(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake f = {.ns = 100e3};
+    mmrec_series series;
+    sampling.target_ci = 0.2;
+    sampling.min_time_s = 0.01;
+    assert_int_equal(measure(&allocator, &f, &sampling, &series, NULL), MMREC_OK);
+    assert_int_equal(series.stop, MMREC_STOP_CI);
+    assert_true(series.count >= sampling.min_samples);
+    assert_true(series.count * series.stats.mean >= 0.01e9);
+    assert_true((series.stats.ci95.high - series.stats.ci95.low) / 2 <= 0.2 * series.stats.median);
+    mmrec_series_free(&allocator, &series);
+}
+
+static void stops_at_the_cap_on_time(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake f = {.ns = 2e6};
+    mmrec_series series;
+    sampling.target_ci = 0;
+    sampling.max_time_s = 0.05;
+    uint64_t start = mmrec_clock_ns();
+    assert_int_equal(measure(&allocator, &f, &sampling, &series, NULL), MMREC_OK);
+    assert_int_equal(series.stop, MMREC_STOP_TIME);
+    assert_in_range(series.count, 1, 25);
+    assert_true(mmrec_clock_ns() - start < 2000000000u);
+    mmrec_series_free(&allocator, &series);
+}
+
+/* The cap on time waits for as many samples as a ratio needs. */
+static void takes_the_least_samples(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake f = {.ns = 5e6};
+    mmrec_series series;
+    sampling.target_ci = 0;
+    sampling.max_time_s = 0.001;
+    sampling.least_samples = 8;
+    assert_int_equal(measure(&allocator, &f, &sampling, &series, NULL), MMREC_OK);
+    assert_int_equal(series.stop, MMREC_STOP_TIME);
+    assert_int_equal(series.count, 8);
+    mmrec_series_free(&allocator, &series);
+}
+
+static void takes_one_sample_however_long(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake f = {.ns = 20e6};
+    mmrec_series series;
+    sampling.warmup_s = 0;
+    sampling.max_time_s = 0.001;
+    assert_int_equal(measure(&allocator, &f, &sampling, &series, NULL), MMREC_OK);
+    assert_int_equal(series.count, 1);
+    assert_int_equal(series.stop, MMREC_STOP_TIME);
+    assert_int_equal(series.warmup_runs, 1);
+    mmrec_series_free(&allocator, &series);
+}
+
+static void short_runs_are_repeated_within_a_sample(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake f = {.ns = 1000};
+    mmrec_series series;
+    sampling.min_samples = sampling.max_samples = 20;
+    assert_int_equal(measure(&allocator, &f, &sampling, &series, NULL), MMREC_OK);
+    assert_in_range(series.runs_per_sample, 5, 20); /* 20 us of runs of 1 us and a little */
+    assert_int_equal(f.runs, 20 * series.runs_per_sample + series.warmup_runs);
+    assert_true(series.stats.median >= 1000 && series.stats.median < 20e3);
+    mmrec_series_free(&allocator, &series);
+}
+
+static void prepare_runs_before_every_run(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake f = {.ns = 500};
+    mmrec_series series;
+    sampling.min_samples = sampling.max_samples = 20;
+    mmrec_subject subject = {run, &f, prepare};
+    assert_int_equal(mmrec_measure(&allocator, subject, &sampling, silent, &series, NULL), MMREC_OK);
+    assert_int_equal(series.runs_per_sample, 1); /* a repeated run would be an unprepared one */
+    assert_int_equal(f.prepared, f.runs);
+    mmrec_series_free(&allocator, &series);
+}
+
+/* After the warm-up the order is a b b a, over and over. */
+static void pairs_are_taken_in_abba_order(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    char log[LOG];
+    int used = 0;
+    fake a = {.log = log, .used = &used, .name = 'a', .ns = 40e3},
+         b = {.log = log, .used = &used, .name = 'b', .ns = 80e3};
+    mmrec_series series_a, series_b;
+    mmrec_paired paired;
+    sampling.min_samples = sampling.max_samples = 24;
+    assert_int_equal(mmrec_measure_pair(&allocator, (mmrec_subject){run, &a, NULL}, (mmrec_subject){run, &b, NULL},
+                                        &sampling, silent, &series_a, &series_b, &paired, NULL),
+                     MMREC_OK);
+    int warm = series_a.warmup_runs + series_b.warmup_runs;
+    assert_int_equal(series_a.warmup_runs, series_b.warmup_runs);
+    assert_int_equal(used, warm + 48);
+    for (int i = 0; i < 48; i++) assert_int_equal(log[warm + i], "abba"[i % 4]);
+    assert_int_equal(series_a.count, 24);
+    assert_int_equal(series_b.count, 24);
+    assert_int_equal(paired.pairs, 24);
+    assert_int_equal(paired.verdict, MMREC_SLOWER); /* B takes twice as long */
+    assert_true(paired.ratio > 1.5);
+    mmrec_series_free(&allocator, &series_a);
+    mmrec_series_free(&allocator, &series_b);
+    assert_int_equal(allocator.total.live_bytes, 0);
+}
+
+static void an_interrupt_ends_after_the_sample(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake f = {.ns = 50e3};
+    mmrec_series series;
+    sampling.target_ci = 0;
+    f.interrupt_at = 400;
+    assert_int_equal(measure(&allocator, &f, &sampling, &series, NULL), MMREC_OK);
+    assert_true(mmrec_measure_interrupted());
+    assert_int_equal(f.runs, 400);
+    assert_int_equal(series.stop, MMREC_STOP_INTERRUPT);
+    assert_int_equal(series.count, 400 - series.warmup_runs);
+    assert_true(series.stats.valid);
+    mmrec_series_free(&allocator, &series);
+    /* Still interrupted: nothing is run, and nothing is made up. */
+    f.runs = 0;
+    assert_int_equal(measure(&allocator, &f, &sampling, &series, NULL), MMREC_OK);
+    assert_int_equal(f.runs, 0);
+    assert_int_equal(series.count, 0);
+    assert_false(series.stats.valid);
+    mmrec_series_free(&allocator, &series);
+    mmrec_measure_interrupt_clear();
+    assert_false(mmrec_measure_interrupted());
+}
+
+static void an_interrupted_pair_keeps_whole_pairs(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake a = {.ns = 50e3}, b = {.ns = 50e3, .interrupt_at = 301};
+    mmrec_series series_a, series_b;
+    mmrec_paired paired;
+    sampling.target_ci = 0;
+    assert_int_equal(mmrec_measure_pair(&allocator, (mmrec_subject){run, &a, NULL}, (mmrec_subject){run, &b, NULL},
+                                        &sampling, silent, &series_a, &series_b, &paired, NULL),
+                     MMREC_OK);
+    mmrec_measure_interrupt_clear();
+    assert_int_equal(series_a.stop, MMREC_STOP_INTERRUPT);
+    assert_in_range(series_a.count - series_b.count + 1, 0, 2);
+    assert_true(paired.pairs <= series_a.count && paired.pairs <= series_b.count);
+    mmrec_series_free(&allocator, &series_a);
+    mmrec_series_free(&allocator, &series_b);
+}
+
+static void failures_leave_nothing_behind(void **state) {
+    (void)state;
+    mmrec_sampling sampling = brief();
+    mmrec_error error;
+    sampling.min_samples = sampling.max_samples = 40;
+    for (uint64_t k = 1; k <= 3; k++) { /* room grows 8, 16, 32, 64 */
+        mmrec_allocator allocator = {.fail_at = k};
+        fake f = {.ns = 20e3};
+        mmrec_series series;
+        assert_int_equal(measure(&allocator, &f, &sampling, &series, &error), MMREC_NO_MEMORY);
+        assert_int_equal(error.code, MMREC_NO_MEMORY);
+        assert_null(series.samples_ns);
+        assert_int_equal(allocator.total.live_bytes, 0);
+    }
+    for (int at = 1; at <= 31; at += 10) { /* in the warm-up and while sampling */
+        mmrec_allocator allocator = {0};
+        fake a = {.ns = 20e3}, b = {.ns = 20e3, .fail_at = at};
+        mmrec_series series_a, series_b;
+        mmrec_paired paired;
+        mmrec_error_clear(&error);
+        mmrec_status status =
+            mmrec_measure_pair(&allocator, (mmrec_subject){run, &a, NULL}, (mmrec_subject){run, &b, NULL}, &sampling,
+                               silent, &series_a, &series_b, &paired, &error);
+        assert_int_equal(status, MMREC_INTERNAL);
+        assert_non_null(strstr(error.message, "on purpose"));
+        assert_int_equal(error.frames, 1);
+        assert_int_equal(allocator.total.live_bytes, 0);
+        assert_false(paired.valid);
+    }
+}
+
+static void impossible_sampling_is_refused(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    fake f = {.ns = 1000};
+    mmrec_sampling wrong[6];
+    for (int i = 0; i < 6; i++) wrong[i] = brief();
+    wrong[0].max_samples = 0;
+    wrong[1].min_samples = wrong[1].max_samples + 1;
+    wrong[2].max_time_s = 0;
+    wrong[3].min_time_s = NAN;
+    wrong[4].target_ci = -0.01;
+    wrong[5].warmup_s = -1;
+    for (int i = 0; i < 6; i++) {
+        mmrec_error error;
+        mmrec_series series;
+        mmrec_error_clear(&error);
+        assert_int_equal(measure(&allocator, &f, &wrong[i], &series, &error), MMREC_CONFIG);
+        assert_true(error.message[0] != 0);
+        assert_int_equal(f.runs, 0);
+    }
+}
+
+static void count_ticks(void *context, double done) {
+    double *last = context;
+    assert_true(done >= *last && done <= 1);
+    *last = done;
+}
+
+static void progress_grows_to_one(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_sampling sampling = brief();
+    fake f = {.ns = 20e3};
+    mmrec_series series;
+    double last = 0;
+    sampling.min_samples = sampling.max_samples = 50;
+    assert_int_equal(mmrec_measure(&allocator, (mmrec_subject){run, &f, NULL}, &sampling,
+                                   (mmrec_progress){count_ticks, &last}, &series, NULL),
+                     MMREC_OK);
+    assert_true(last == 1);
+    mmrec_series_free(&allocator, &series);
+}
+
+static void names(void **state) {
+    (void)state;
+    assert_string_equal(mmrec_stop_reason_name(MMREC_STOP_CI), "interval");
+    assert_string_equal(mmrec_stop_reason_name(MMREC_STOP_TIME), "time");
+    assert_string_equal(mmrec_stop_reason_name(MMREC_STOP_SAMPLES), "samples");
+    assert_string_equal(mmrec_stop_reason_name(MMREC_STOP_INTERRUPT), "interrupt");
+    assert_string_equal(mmrec_stop_reason_name((mmrec_stop_reason)9), "?");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stops_at_the_most_samples),
+        cmocka_unit_test(stops_when_the_interval_is_narrow),
+        cmocka_unit_test(stops_at_the_cap_on_time),
+        cmocka_unit_test(takes_the_least_samples),
+        cmocka_unit_test(takes_one_sample_however_long),
+        cmocka_unit_test(short_runs_are_repeated_within_a_sample),
+        cmocka_unit_test(prepare_runs_before_every_run),
+        cmocka_unit_test(pairs_are_taken_in_abba_order),
+        cmocka_unit_test(an_interrupt_ends_after_the_sample),
+        cmocka_unit_test(an_interrupted_pair_keeps_whole_pairs),
+        cmocka_unit_test(failures_leave_nothing_behind),
+        cmocka_unit_test(impossible_sampling_is_refused),
+        cmocka_unit_test(progress_grows_to_one),
+        cmocka_unit_test(names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
