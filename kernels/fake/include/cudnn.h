@@ -1,0 +1,95 @@
+/* The part of cuDNN that host/backend/cuda uses, for the preset emu: declarations alone, since cuDNN is loaded at run
+ * time and only where $MMREC_CUDNN names a library (tests/unit/fake_cudnn.c). Names and values are the real ones. */
+#ifndef MMREC_FAKE_CUDNN_H
+#define MMREC_FAKE_CUDNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cuda_runtime_api.h"
+
+#define CUDNN_MAJOR 9
+
+typedef enum {
+    CUDNN_STATUS_SUCCESS = 0,
+    CUDNN_STATUS_NOT_INITIALIZED = 1001,
+    CUDNN_STATUS_BAD_PARAM = 2000,
+    CUDNN_STATUS_NOT_SUPPORTED = 3000,
+    CUDNN_STATUS_EXECUTION_FAILED = 5000
+} cudnnStatus_t;
+
+typedef enum { CUDNN_DATA_FLOAT = 0, CUDNN_DATA_HALF = 2, CUDNN_DATA_BFLOAT16 = 9 } cudnnDataType_t;
+typedef enum { CUDNN_TENSOR_OP_MATH = 1 } cudnnMathType_t;
+typedef enum { CUDNN_RNN_ALGO_STANDARD = 0, CUDNN_RNN_ALGO_PERSIST_STATIC = 1 } cudnnRNNAlgo_t;
+typedef enum { CUDNN_FWD_MODE_INFERENCE = 0, CUDNN_FWD_MODE_TRAINING = 1 } cudnnForwardMode_t;
+typedef enum { CUDNN_LSTM = 2 } cudnnRNNMode_t;
+typedef enum { CUDNN_RNN_SINGLE_REC_BIAS = 3 } cudnnRNNBiasMode_t;
+typedef enum { CUDNN_UNIDIRECTIONAL = 0 } cudnnDirectionMode_t;
+typedef enum { CUDNN_LINEAR_INPUT = 0, CUDNN_SKIP_INPUT = 1 } cudnnRNNInputMode_t;
+typedef enum { CUDNN_RNN_DATA_LAYOUT_SEQ_MAJOR_PACKED = 1 } cudnnRNNDataLayout_t;
+typedef enum { CUDNN_WGRAD_MODE_ADD = 0 } cudnnWgradMode_t;
+#define CUDNN_RNN_PADDED_IO_DISABLED 0
+
+typedef struct cudnnContext *cudnnHandle_t;
+typedef struct cudnnTensorStruct *cudnnTensorDescriptor_t;
+typedef struct cudnnDropoutStruct *cudnnDropoutDescriptor_t;
+typedef struct cudnnRNNStruct *cudnnRNNDescriptor_t;
+typedef struct cudnnRNNDataStruct *cudnnRNNDataDescriptor_t;
+
+size_t cudnnGetVersion(void);
+const char *cudnnGetErrorString(cudnnStatus_t status);
+void cudnnGetLastErrorString(char *message, size_t max_size);
+
+cudnnStatus_t cudnnCreate(cudnnHandle_t *handle);
+cudnnStatus_t cudnnDestroy(cudnnHandle_t handle);
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream);
+
+cudnnStatus_t cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t *tensor);
+cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t tensor);
+cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t tensor, cudnnDataType_t type, int dimensions,
+                                         const int sizes[], const int strides[]);
+
+cudnnStatus_t cudnnCreateDropoutDescriptor(cudnnDropoutDescriptor_t *dropout);
+cudnnStatus_t cudnnDestroyDropoutDescriptor(cudnnDropoutDescriptor_t dropout);
+cudnnStatus_t cudnnSetDropoutDescriptor(cudnnDropoutDescriptor_t descriptor, cudnnHandle_t handle, float dropout,
+                                        void *states, size_t state_bytes, unsigned long long seed);
+
+cudnnStatus_t cudnnCreateRNNDescriptor(cudnnRNNDescriptor_t *rnn);
+cudnnStatus_t cudnnDestroyRNNDescriptor(cudnnRNNDescriptor_t rnn);
+cudnnStatus_t cudnnSetRNNDescriptor_v8(cudnnRNNDescriptor_t rnn, cudnnRNNAlgo_t algorithm, cudnnRNNMode_t mode,
+                                       cudnnRNNBiasMode_t bias, cudnnDirectionMode_t direction,
+                                       cudnnRNNInputMode_t input, cudnnDataType_t type, cudnnDataType_t sums,
+                                       cudnnMathType_t math, int32_t input_size, int32_t hidden_size,
+                                       int32_t projection_size, int32_t layers, cudnnDropoutDescriptor_t dropout,
+                                       uint32_t flags);
+
+cudnnStatus_t cudnnCreateRNNDataDescriptor(cudnnRNNDataDescriptor_t *data);
+cudnnStatus_t cudnnDestroyRNNDataDescriptor(cudnnRNNDataDescriptor_t data);
+cudnnStatus_t cudnnSetRNNDataDescriptor(cudnnRNNDataDescriptor_t data, cudnnDataType_t type,
+                                        cudnnRNNDataLayout_t layout, int most_steps, int batch, int width,
+                                        const int lengths[], void *padding);
+
+cudnnStatus_t cudnnGetRNNWeightSpaceSize(cudnnHandle_t handle, cudnnRNNDescriptor_t rnn, size_t *bytes);
+cudnnStatus_t cudnnGetRNNTempSpaceSizes(cudnnHandle_t handle, cudnnRNNDescriptor_t rnn, cudnnForwardMode_t mode,
+                                        cudnnRNNDataDescriptor_t x, size_t *work_bytes, size_t *reserve_bytes);
+
+cudnnStatus_t cudnnRNNForward(cudnnHandle_t handle, cudnnRNNDescriptor_t rnn, cudnnForwardMode_t mode,
+                              const int32_t device_lengths[], cudnnRNNDataDescriptor_t x_data, const void *x,
+                              cudnnRNNDataDescriptor_t y_data, void *y, cudnnTensorDescriptor_t h_state, const void *hx,
+                              void *hy, cudnnTensorDescriptor_t c_state, const void *cx, void *cy, size_t weight_bytes,
+                              const void *weights, size_t work_bytes, void *work, size_t reserve_bytes, void *reserve);
+cudnnStatus_t cudnnRNNBackwardData_v8(cudnnHandle_t handle, cudnnRNNDescriptor_t rnn, const int32_t device_lengths[],
+                                      cudnnRNNDataDescriptor_t y_data, const void *y, const void *dy,
+                                      cudnnRNNDataDescriptor_t x_data, void *dx, cudnnTensorDescriptor_t h_state,
+                                      const void *hx, const void *dhy, void *dhx, cudnnTensorDescriptor_t c_state,
+                                      const void *cx, const void *dcy, void *dcx, size_t weight_bytes,
+                                      const void *weights, size_t work_bytes, void *work, size_t reserve_bytes,
+                                      void *reserve);
+cudnnStatus_t cudnnRNNBackwardWeights_v8(cudnnHandle_t handle, cudnnRNNDescriptor_t rnn, cudnnWgradMode_t mode,
+                                         const int32_t device_lengths[], cudnnRNNDataDescriptor_t x_data, const void *x,
+                                         cudnnTensorDescriptor_t h_state, const void *hx,
+                                         cudnnRNNDataDescriptor_t y_data, const void *y, size_t weight_bytes,
+                                         void *weight_gradients, size_t work_bytes, void *work, size_t reserve_bytes,
+                                         void *reserve);
+
+#endif
