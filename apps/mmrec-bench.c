@@ -102,6 +102,7 @@ int main(int argc, char **argv) {
     catch_signals();
     mmrec_status status = start(&p, argc, argv, &code);
     mmrec_options_free(&p.options);
+    mmrec_backend_close();
     if (status != MMREC_OK) {
         char text[2 * MMREC_ERROR_MESSAGE];
         return complain(mmrec_error_text(&p.error, text, sizeof text), mmrec_status_exit(status));

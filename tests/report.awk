@@ -14,6 +14,7 @@ function finish(    word, note) {
 /^Test time = / { seconds = $4; next }
 /^Test (Passed|Failed|Skipped|Timed Out)|^Test (timed|not)/ { status = $2 == "Passed." ? "Passed" : substr($0, 6); sub(/\.$/, "", status); next }
 /^"[^"]*" (end time|time elapsed)/ { next }
+/^End testing: / { finish(); next }
 name != "" {
   if (match($0, /SKIP: /)) reason = substr($0, RSTART + 6)
   if (match($0, /PASSED *\] [0-9]+ test/)) { split(substr($0, RSTART), part, " "); checks = part[3] ~ /^[0-9]+$/ ? part[3] : part[2] }

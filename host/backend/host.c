@@ -4,7 +4,8 @@
 #include <sched.h>
 #include <string.h>
 
-#include "mmrec/backend.h"
+#include "adamw.h"
+#include "backend_impl.h"
 
 static const mmrec_alloc_tag arena_tag[MMREC_ARENAS] = {MMREC_ALLOC_PARAMS, MMREC_ALLOC_GRADS, MMREC_ALLOC_OPTIMIZER,
                                                         MMREC_ALLOC_SAVED, MMREC_ALLOC_SCRATCH};
@@ -29,19 +30,42 @@ static mmrec_status cpu_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call
 }
 
 static const mmrec_backend backends[] = {
-    {"ref", MMREC_F64, MMREC_VARIANT_F64, true, host_alloc, host_free, ref_run, NULL},
-    {"cpu", MMREC_F32, MMREC_VARIANT_F32, true, host_alloc, host_free, cpu_run, NULL},
+    {.name = "ref",
+     .real = MMREC_F64,
+     .variant = MMREC_VARIANT_F64,
+     .host_memory = true,
+     .alloc = host_alloc,
+     .free = host_free,
+     .run = ref_run,
+     .adamw = adamw_ref},
+    {.name = "cpu",
+     .real = MMREC_F32,
+     .variant = MMREC_VARIANT_F32,
+     .host_memory = true,
+     .alloc = host_alloc,
+     .free = host_free,
+     .run = cpu_run,
+     .adamw = adamw_cpu},
 };
 
 mmrec_status mmrec_backend_find(const char *name, const mmrec_backend **out, mmrec_error *error) {
-    const char *wanted = strcmp(name, "auto") == 0 ? "cpu" : name;
+    const char *wanted = strcmp(name, "auto") == 0 ? backend_auto() : name;
+    *out = NULL;
+    if (strcmp(wanted, "cuda") == 0) return backend_cuda(out, error);
     for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
         if (strcmp(backends[i].name, wanted) != 0) continue;
         *out = &backends[i];
         return MMREC_OK;
     }
-    *out = NULL;
-    MMREC_FAIL(error, MMREC_USAGE, "no backend \"%s\": this build has auto, cpu and ref", name);
+    MMREC_FAIL(error, MMREC_USAGE, "no backend \"%s\": the choices are auto, cpu, ref and cuda", name);
+}
+
+mmrec_dtype mmrec_backend_dtype(const mmrec_backend *backend, bool bf16) { return bf16 ? MMREC_BF16 : backend->real; }
+
+mmrec_status mmrec_backend_stores(const mmrec_backend *backend, mmrec_dtype storage, mmrec_error *error) {
+    if (storage != MMREC_BF16 || backend->stores_bf16) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_UNSUPPORTED, "backend %s stores %s only: bf16 needs --backend cuda", backend->name,
+               mmrec_dtype_name(backend->real));
 }
 
 mmrec_status mmrec_backend_set_threads(int threads, mmrec_error *error) {

@@ -20,6 +20,12 @@ typedef struct derivation {
     mmrec_error *error;
 } derivation;
 
+/* Whose gradient is meant by the gradient of `t`: its own, or that of the parameter it is a copy of. */
+static mmrec_tensor original(const derivation *d, mmrec_tensor t) {
+    mmrec_tensor source = graph_tensor_at(d->graph, t)->source;
+    return source ? source : t;
+}
+
 static bool differentiable_input(const mmrec_op_def *def, int i) {
     return def->in[i].name && (def->in[i].flags & (MMREC_ARG_IDS | MMREC_ARG_NO_GRAD)) == 0;
 }
@@ -62,7 +68,7 @@ static void count_uses(derivation *d, const mmrec_seed *seeds, int seed_count) {
         const graph_node *node = &graph->nodes[n];
         const mmrec_op_def *def = graph_op_def(graph, node->op);
         for (int i = 0; i < MMREC_MAX_IN; i++) {
-            if (node_input_needs(d, node, def, i)) d->direct_uses[node->in[i]]++;
+            if (node_input_needs(d, node, def, i)) d->direct_uses[original(d, node->in[i])]++;
         }
     }
     for (mmrec_tensor t = 1; t <= (mmrec_tensor)graph->tensor_count; t++) {
@@ -101,6 +107,7 @@ static void fill_gradient(derivation *d, mmrec_tensor gradient, double value) {
     node.op = MMREC_OP_fill;
     node.phase = MMREC_PHASE_BACKWARD;
     node.layer = tensor->layer;
+    node.storage = tensor->dtype;
     node.out[0] = gradient;
     mmrec_op_sizes_init(def, d->graph->threads, &node.sizes);
     node.sizes.attr[mmrec_op_attr(def, "value")] = value;
@@ -109,15 +116,18 @@ static void fill_gradient(derivation *d, mmrec_tensor gradient, double value) {
     if (mmrec_op_resolve(def, &node.sizes, &d->graph->error) == MMREC_OK) graph_push_node(d->graph, &node);
 }
 
-/* to += from (or to = from): the backward function of combine with one input. */
+/* to += from (or to = from): the backward function of a sum of one, or of what took `to` from the other type. */
 static void add_gradient(derivation *d, mmrec_tensor to, mmrec_tensor from, bool accumulate) {
-    const mmrec_op_def *def = graph_op_def(d->graph, MMREC_OP_combine);
+    mmrec_dtype there = graph_tensor_at(d->graph, to)->dtype, here = graph_tensor_at(d->graph, from)->dtype;
+    mmrec_op_id cast = there == MMREC_BF16 ? MMREC_OP_widen : MMREC_OP_narrow;
     graph_node node;
     memset(&node, 0, sizeof node);
-    node.op = MMREC_OP_combine;
+    node.op = there == here ? MMREC_OP_combine : cast;
+    const mmrec_op_def *def = graph_op_def(d->graph, node.op);
     node.pass = MMREC_BACKWARD;
     node.phase = MMREC_PHASE_BACKWARD;
     node.layer = graph_tensor_at(d->graph, to)->layer;
+    node.storage = there == here ? there : MMREC_BF16;
     node.d_out[0] = from;
     node.d_in[0] = to;
     node.accumulate = accumulate ? 1u : 0u;
@@ -180,7 +190,10 @@ static void keep_arguments(const derivation *d, const graph_node *forward, const
         bool kept = forward->out[i] && (def->out[i].flags & MMREC_ARG_KEEP) != 0;
         node->out[i] = kept ? current(d, forward->out[i]) : 0;
     }
-    for (int i = 0; i < MMREC_MAX_SAVED; i++) node->saved[i] = current(d, forward->saved[i]);
+    for (int i = 0; i < MMREC_MAX_SAVED; i++) {
+        node->saved[i] = current(d, forward->saved[i]);
+        if (node->saved[i]) graph_tensor_at(d->graph, node->saved[i])->recalled = true;
+    }
 }
 
 static bool gather_output_gradients(derivation *d, const graph_node *forward, const mmrec_op_def *def,
@@ -197,17 +210,18 @@ static bool gather_output_gradients(derivation *d, const graph_node *forward, co
 }
 
 /* A tensor given to one node twice, or whole and as a slice: the later gradient goes to a tensor of its own and is
- * added afterwards, because the arguments of a call never overlap. */
+ * added afterwards, because the arguments of a call never overlap. So does a gradient that the op makes in another type
+ * than the tensor's gradient has. */
 typedef struct late_sum {
     mmrec_tensor to, from;
     bool add;
 } late_sum;
 
 static bool meets_earlier_input(const derivation *d, const graph_node *forward, const mmrec_op_def *def, int i) {
-    mmrec_tensor later = forward->in[i], base = graph_tensor_at(d->graph, later)->base;
+    mmrec_tensor later = original(d, forward->in[i]), base = graph_tensor_at(d->graph, later)->base;
     for (int j = 0; j < i; j++) {
-        mmrec_tensor earlier = forward->in[j];
         if (!node_input_needs(d, forward, def, j)) continue;
+        mmrec_tensor earlier = original(d, forward->in[j]);
         if (earlier == later || earlier == base || graph_tensor_at(d->graph, earlier)->base == later) return true;
     }
     return false;
@@ -219,15 +233,18 @@ static int gather_input_gradients(derivation *d, const graph_node *forward, cons
     for (int i = 0; i < MMREC_MAX_IN; i++) {
         node->d_in[i] = 0;
         if (!node_input_needs(d, forward, def, i)) continue;
-        mmrec_tensor t = forward->in[i];
+        mmrec_tensor t = original(d, forward->in[i]);
+        mmrec_dtype dtype = mmrec_arg_gradient_dtype(&def->in[i], forward->storage);
         bool add = begin_write(d, t);
-        if (meets_earlier_input(d, forward, def, i)) {
-            node->d_in[i] = graph_new_tensor(d->graph, MMREC_TENSOR_GRADIENT, d->graph->real, forward->sizes.in[i]);
-            late[late_count++] = (late_sum){gradient_of(d, t), node->d_in[i], add};
+        mmrec_tensor gradient = gradient_of(d, t);
+        if (!gradient) return 0;
+        if (graph_tensor_at(d->graph, gradient)->dtype != dtype || meets_earlier_input(d, forward, def, i)) {
+            node->d_in[i] = graph_new_tensor(d->graph, MMREC_TENSOR_GRADIENT, dtype, forward->sizes.in[i]);
+            late[late_count++] = (late_sum){gradient, node->d_in[i], add};
             continue;
         }
         if (add) node->accumulate |= 1u << i;
-        node->d_in[i] = gradient_of(d, t);
+        node->d_in[i] = gradient;
     }
     return late_count;
 }
@@ -258,7 +275,8 @@ static void plant_seed(derivation *d, const mmrec_seed *seed) {
     graph_tensor *tensor = graph_tensor_at(graph, seed->tensor);
     /* Nothing else adds to the gradient of a value nobody reads or seeds again: the user's own tensor serves, without a
      * copy. */
-    if (seed->gradient && tensor->kind == MMREC_TENSOR_VALUE && !tensor->base && d->direct_uses[seed->tensor] == 1) {
+    bool same_type = seed->gradient && graph_tensor_at(graph, seed->gradient)->dtype == tensor->dtype;
+    if (same_type && tensor->kind == MMREC_TENSOR_VALUE && !tensor->base && d->direct_uses[seed->tensor] == 1) {
         tensor->gradient = seed->gradient;
         d->written[seed->tensor] = true;
         return;
@@ -305,7 +323,7 @@ static mmrec_status reverse_all(derivation *d, bool recompute) {
 
 /* A tensor of real numbers in this graph. */
 static bool holds_reals(const mmrec_graph *graph, mmrec_tensor t) {
-    return t >= 1 && (size_t)t <= graph->tensor_count && graph_tensor_at(graph, t)->dtype == graph->real;
+    return t >= 1 && (size_t)t <= graph->tensor_count && graph_tensor_at(graph, t)->dtype != MMREC_I32;
 }
 
 static mmrec_status check_seed(const mmrec_graph *graph, const mmrec_seed *seed, int number, mmrec_error *error) {
@@ -338,6 +356,35 @@ static mmrec_status check_arguments(const mmrec_graph *graph, const mmrec_seed *
     return MMREC_OK;
 }
 
+/* Saved tensors that may be left out are made for all nodes before anything is counted by tensors, and forgotten where
+ * no backward node turns out to read them: where no gradient arrives, and where the forward node is run again. */
+static mmrec_status store_optional(mmrec_graph *graph, mmrec_error *error) {
+    for (size_t n = 0; n < graph->node_count; n++) {
+        graph_node *node = &graph->nodes[n];
+        const mmrec_op_def *def = graph_op_def(graph, node->op);
+        unsigned all = (1u << mmrec_arg_count(def->saved)) - 1u;
+        if (node->sizes.stored == all) continue;
+        node->sizes.stored = all;
+        MMREC_TRY(mmrec_op_resolve(def, &node->sizes, error));
+        if (!graph_store(graph, def, node)) break;
+    }
+    return mmrec_graph_status(graph, error);
+}
+
+static void forget_unread(mmrec_graph *graph) {
+    for (size_t n = 0; n < graph->node_count; n++) {
+        graph_node *node = &graph->nodes[n];
+        const mmrec_op_def *def = graph_op_def(graph, node->op);
+        for (int i = 0; i < mmrec_arg_count(def->saved) && node->pass == MMREC_FORWARD; i++) {
+            bool optional = (def->saved[i].flags & MMREC_ARG_OPTIONAL) != 0;
+            if (!optional || !node->saved[i] || graph_tensor_at(graph, node->saved[i])->recalled) continue;
+            node->saved[i] = 0;
+            node->sizes.stored &= ~(1u << i);
+            memset(&node->sizes.saved[i], 0, sizeof node->sizes.saved[i]);
+        }
+    }
+}
+
 static mmrec_status derive(derivation *d, const mmrec_seed *seeds, int seed_count, const mmrec_tensor *wanted,
                            int wanted_count, bool recompute) {
     mark_needs(d, wanted, wanted_count);
@@ -347,6 +394,7 @@ static mmrec_status derive(derivation *d, const mmrec_seed *seeds, int seed_coun
     for (int i = 0; i < seed_count; i++) plant_seed(d, &seeds[i]);
     MMREC_TRY(reverse_all(d, recompute));
     zero_unreached(d, wanted, wanted_count);
+    forget_unread(d->graph);
     d->graph->layer = layer;
     d->graph->differentiated = true;
     return mmrec_graph_status(d->graph, d->error);
@@ -357,14 +405,13 @@ mmrec_status mmrec_graph_differentiate(mmrec_graph *graph, const mmrec_seed *see
                                        mmrec_error *error) {
     MMREC_TRY(mmrec_graph_status(graph, error));
     MMREC_TRY(check_arguments(graph, seeds, seed_count, wanted, wanted_count, error));
+    MMREC_TRY(store_optional(graph, error));
     size_t n = graph->tensor_count + 1;
     size_t bytes = n * (3 * sizeof(bool) + sizeof(int) + sizeof(int64_t) + sizeof(mmrec_tensor));
     void *memory = NULL;
     MMREC_TRY(mmrec_alloc_zero(graph->allocator, 1, bytes, MMREC_ALLOC_GRAPH, &memory, error));
-    derivation d = {.graph = graph,
-                    .forward_nodes = graph->node_count,
-                    .forward_tensors = graph->tensor_count,
-                    .error = error};
+    derivation d = {
+        .graph = graph, .forward_nodes = graph->node_count, .forward_tensors = graph->tensor_count, .error = error};
     /* Widest type first, so that each part is aligned. */
     d.sliced = memory;
     d.direct_uses = (int *)(d.sliced + n);

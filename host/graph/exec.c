@@ -1,39 +1,11 @@
 /* Running a planned graph: arenas allocated once, every call's pointers resolved once, then nodes in order.
  *
  * This is the only file that reads clocks around nodes or opens NVTX ranges. */
-#include "mmrec/exec.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
-#include <time.h>
-
-#include "graph_impl.h"
+#include "core/clock.h"
+#include "exec_impl.h"
 #include "nvtx.h"
 
-struct mmrec_exec {
-    mmrec_allocator *allocator;
-    const mmrec_backend *backend;
-    const mmrec_graph *graph;
-    const mmrec_plan *plan;
-    mmrec_exec *owner; /* of the parameters: itself, or the exec they are shared with */
-    void *arena[MMREC_ARENAS];
-    size_t arena_bytes[MMREC_ARENAS];
-    mmrec_op_call *calls; /* one per node */
-    mmrec_trace_record *trace;
-    size_t node_count;
-    uint64_t seed;
-    uint64_t version;   /* of the parameters; counted by the owner, from 1 */
-    uint64_t refreshed; /* version at the last REFRESH, 0: none */
-    uint64_t forward;   /* version that the last FORWARD read, 0: none, or its values are used up */
-    bool check_finite;
-};
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+#include <string.h>
 
 static bool owns(const mmrec_exec *exec, int arena) { return arena != MMREC_ARENA_PARAMS || exec->owner == exec; }
 
@@ -72,6 +44,7 @@ static mmrec_status check_shared(const mmrec_exec *exec, mmrec_error *error) {
 }
 
 static mmrec_status allocate_arenas(mmrec_exec *exec, mmrec_error *error) {
+    MMREC_TRY(mmrec_exec_fits(exec->backend, exec->plan, exec->owner != exec, error));
     for (int a = 0; a < MMREC_ARENAS; a++) {
         size_t bytes = mmrec_plan_arena_bytes(exec->plan, (mmrec_arena)a);
         if (!owns(exec, a)) {
@@ -102,6 +75,15 @@ mmrec_view mmrec_exec_view(const mmrec_exec *exec, mmrec_tensor tensor) {
     return view;
 }
 
+const mmrec_backend *mmrec_exec_backend(const mmrec_exec *exec) { return exec->backend; }
+const mmrec_graph *mmrec_exec_graph(const mmrec_exec *exec) { return exec->graph; }
+
+mmrec_view mmrec_exec_optimizer(const mmrec_exec *exec) {
+    size_t bytes = exec->arena_bytes[MMREC_ARENA_OPTIMIZER], size = mmrec_dtype_bytes(exec->graph->real);
+    return mmrec_view_dense(exec->arena[MMREC_ARENA_OPTIMIZER], exec->graph->real,
+                            mmrec_shape1((int64_t)(bytes / size)));
+}
+
 static void resolve_call(const mmrec_exec *exec, size_t n) {
     const graph_node *node = &exec->graph->nodes[n];
     mmrec_op_call *call = &exec->calls[n];
@@ -120,6 +102,7 @@ static void resolve_call(const mmrec_exec *exec, size_t n) {
     }
     for (int i = 0; i < MMREC_MAX_SAVED; i++) call->saved[i] = mmrec_exec_view(exec, node->saved[i]);
     const mmrec_plan_entry *scratch = mmrec_plan_scratch(exec->plan, (int)n);
+    call->seed_at = exec->backend->device ? exec->backend->device->seed_at : NULL;
     call->scratch = scratch ? (char *)exec->arena[scratch->arena] + scratch->offset : NULL;
 }
 
@@ -135,21 +118,32 @@ static mmrec_status prepare_trace(mmrec_exec *exec, mmrec_error *error) {
         record->op = node->op;
         record->pass = node->pass;
         record->layer = node->layer;
-        record->work = mmrec_op_work(graph_op_def(exec->graph, node->op), &node->sizes, node->pass, exec->graph->real);
+        record->work = mmrec_op_work(graph_op_def(exec->graph, node->op), &node->sizes, node->pass, node->storage);
         record->finite = true;
     }
     return MMREC_OK;
 }
 
+static mmrec_status prepare_device(mmrec_exec *exec, mmrec_exec_options options, mmrec_error *error) {
+    void *memory = NULL;
+    MMREC_TRY(mmrec_alloc_zero(exec->allocator, 1, EXEC_STAGING_BYTES, MMREC_ALLOC_EXEC, &memory, error));
+    exec->staging = memory;
+    exec->graphs = options.graphs && !options.trace && !options.check_finite;
+    return MMREC_OK;
+}
+
 static mmrec_status prepare(mmrec_exec *exec, mmrec_exec_options options, mmrec_error *error) {
     MMREC_TRY(allocate_arenas(exec, error));
+    if (exec->backend->device) MMREC_TRY(prepare_device(exec, options, error));
     void *memory = NULL;
     if (!exec->node_count) return MMREC_OK;
     MMREC_TRY(
         mmrec_alloc_zero(exec->allocator, exec->node_count, sizeof(mmrec_op_call), MMREC_ALLOC_EXEC, &memory, error));
     exec->calls = memory;
     for (size_t n = 0; n < exec->node_count; n++) resolve_call(exec, n);
-    return options.trace || options.check_finite ? prepare_trace(exec, error) : MMREC_OK;
+    if (!options.trace && !options.check_finite) return MMREC_OK;
+    MMREC_TRY(prepare_trace(exec, error));
+    return exec->backend->device ? exec_events_create(exec, error) : MMREC_OK;
 }
 
 mmrec_status mmrec_exec_create(mmrec_allocator *allocator, const mmrec_backend *backend, const mmrec_graph *graph,
@@ -160,6 +154,7 @@ mmrec_status mmrec_exec_create(mmrec_allocator *allocator, const mmrec_backend *
         MMREC_FAIL(error, MMREC_UNSUPPORTED, "backend %s computes in %s, the graph in %s", backend->name,
                    mmrec_dtype_name(backend->real), mmrec_dtype_name(graph->real));
     }
+    MMREC_TRY(mmrec_backend_stores(backend, graph->storage, error));
     void *memory = NULL;
     MMREC_TRY(mmrec_alloc_zero(allocator, 1, sizeof(mmrec_exec), MMREC_ALLOC_EXEC, &memory, error));
     mmrec_exec *exec = memory;
@@ -184,6 +179,7 @@ void mmrec_exec_destroy(mmrec_exec **exec_pointer) {
     mmrec_exec *exec = *exec_pointer;
     if (!exec) return;
     mmrec_allocator *allocator = exec->allocator;
+    exec_device_release(exec);
     for (int a = 0; a < MMREC_ARENAS; a++) {
         if (owns(exec, a) && exec->arena[a]) {
             exec->backend->free(allocator, (mmrec_arena)a, exec->arena[a], exec->arena_bytes[a]);
@@ -197,76 +193,7 @@ void mmrec_exec_destroy(mmrec_exec **exec_pointer) {
     *exec_pointer = NULL;
 }
 
-/* ---- values in and out ---- */
-
-static mmrec_status access_view(const mmrec_exec *exec, mmrec_tensor tensor, int64_t count, mmrec_view *view,
-                                mmrec_error *error) {
-    if (tensor < 1 || (size_t)tensor > exec->graph->tensor_count) {
-        MMREC_FAIL(error, MMREC_INTERNAL, "tensor %d is not in the graph of this exec", tensor);
-    }
-    *view = mmrec_exec_view(exec, tensor);
-    const char *name = graph_tensor_at(exec->graph, tensor)->name;
-    if (mmrec_shape_elements(&view->shape) != count) {
-        char text[96];
-        MMREC_FAIL(error, MMREC_SHAPE, "tensor \"%s\" has shape %s, got %lld values", name ? name : "",
-                   mmrec_shape_text(&view->shape, text, sizeof text), (long long)count);
-    }
-    if (!view->data) MMREC_FAIL(error, MMREC_INTERNAL, "tensor \"%s\" has no memory in this plan", name ? name : "");
-    return MMREC_OK;
-}
-
-static double get_element(const mmrec_view *view, int64_t at) {
-    if (view->dtype == MMREC_F64) return ((const double *)view->data)[at];
-    if (view->dtype == MMREC_F32) return (double)((const float *)view->data)[at];
-    return (double)((const int32_t *)view->data)[at];
-}
-
-static void set_element(const mmrec_view *view, int64_t at, double value) {
-    if (view->dtype == MMREC_F64)
-        ((double *)view->data)[at] = value;
-    else
-        ((float *)view->data)[at] = (float)value;
-}
-
-static void note_write(mmrec_exec *exec, mmrec_tensor tensor) {
-    mmrec_tensor_kind kind = graph_tensor_at(exec->graph, graph_storage(exec->graph, tensor))->kind;
-    if (kind == MMREC_TENSOR_PARAM || kind == MMREC_TENSOR_STACK) mmrec_exec_params_changed(exec);
-}
-
-mmrec_status mmrec_exec_write(mmrec_exec *exec, mmrec_tensor tensor, const double *values, int64_t count,
-                              mmrec_error *error) {
-    mmrec_view view;
-    MMREC_TRY(access_view(exec, tensor, count, &view, error));
-    if (view.dtype == MMREC_I32) {
-        const char *name = graph_tensor_at(exec->graph, tensor)->name;
-        MMREC_FAIL(error, MMREC_SHAPE, "tensor \"%s\" holds ids, not real numbers", name ? name : "");
-    }
-    int64_t columns = mmrec_shape_columns(&view.shape);
-    for (int64_t i = 0; i < count; i++) set_element(&view, i / columns * view.stride + i % columns, values[i]);
-    note_write(exec, tensor);
-    return MMREC_OK;
-}
-
-mmrec_status mmrec_exec_read(mmrec_exec *exec, mmrec_tensor tensor, double *values, int64_t count, mmrec_error *error) {
-    mmrec_view view;
-    MMREC_TRY(access_view(exec, tensor, count, &view, error));
-    int64_t columns = mmrec_shape_columns(&view.shape);
-    for (int64_t i = 0; i < count; i++) values[i] = get_element(&view, i / columns * view.stride + i % columns);
-    return MMREC_OK;
-}
-
-mmrec_status mmrec_exec_write_ids(mmrec_exec *exec, mmrec_tensor tensor, const int32_t *values, int64_t count,
-                                  mmrec_error *error) {
-    mmrec_view view;
-    MMREC_TRY(access_view(exec, tensor, count, &view, error));
-    if (view.dtype != MMREC_I32) {
-        const char *name = graph_tensor_at(exec->graph, tensor)->name;
-        MMREC_FAIL(error, MMREC_SHAPE, "tensor \"%s\" holds %s, not ids", name ? name : "",
-                   mmrec_dtype_name(view.dtype));
-    }
-    memcpy(view.data, values, (size_t)count * sizeof *values); /* inputs are dense */
-    return MMREC_OK;
-}
+/* ---- settings ---- */
 
 void mmrec_exec_params_changed(mmrec_exec *exec) { exec->owner->version++; }
 void mmrec_exec_seed(mmrec_exec *exec, uint64_t seed) { exec->seed = seed; }
@@ -278,36 +205,31 @@ const mmrec_trace_record *mmrec_exec_trace(const mmrec_exec *exec, int *count) {
 
 /* ---- running ---- */
 
-static bool view_finite(const mmrec_view *view) {
-    if (!view->data || view->dtype == MMREC_I32) return true;
-    int64_t columns = mmrec_shape_columns(&view->shape), count = mmrec_shape_elements(&view->shape);
-    for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(get_element(view, i / columns * view->stride + i % columns))) return false;
+/* The call inside what is watched about it: on the host the clock around it, on a device events. */
+static mmrec_status run_watched(mmrec_exec *exec, size_t n, mmrec_error *error) {
+    const graph_node *node = &exec->graph->nodes[n];
+    const mmrec_op_call *call = &exec->calls[n];
+    mmrec_trace_record *record = &exec->trace[n];
+    uint64_t start = core_clock_ns();
+    if (exec->events) MMREC_TRY(exec_event_start(exec, n, error));
+    mmrec_status status = exec->backend->run(node->op, node->pass, call, error);
+    if (exec->events) {
+        mmrec_status stopped = exec_event_stop(exec, n, status == MMREC_OK ? error : NULL);
+        if (status == MMREC_OK) status = stopped;
     }
-    return true;
-}
-
-/* Looks at what the call wrote. */
-static bool call_finite(const graph_node *node, const mmrec_op_call *call) {
-    bool finite = true;
-    for (int i = 0; i < MMREC_MAX_OUT && node->pass == MMREC_FORWARD; i++)
-        finite = finite && view_finite(&call->out[i]);
-    for (int i = 0; i < MMREC_MAX_IN && node->pass == MMREC_BACKWARD; i++)
-        finite = finite && view_finite(&call->d_in[i]);
-    return finite;
+    record->ns = exec->events ? 0 : core_clock_ns() - start;
+    record->finite = true;
+    if (status == MMREC_OK && exec->check_finite) status = exec_call_finite(exec, node, call, &record->finite, error);
+    return status;
 }
 
 static mmrec_status run_node(mmrec_exec *exec, size_t n, mmrec_error *error) {
     const graph_node *node = &exec->graph->nodes[n];
     mmrec_op_call *call = &exec->calls[n];
     call->seed = exec->seed;
-    mmrec_nvtx_push_node(node->op, node->pass, node->phase, (int)n);
-    uint64_t start = exec->trace ? now_ns() : 0;
-    mmrec_status status = exec->backend->run(node->op, node->pass, call, error);
-    if (exec->trace) {
-        exec->trace[n].ns = now_ns() - start;
-        exec->trace[n].finite = !exec->check_finite || status != MMREC_OK || call_finite(node, call);
-    }
+    mmrec_nvtx_push_node(node->op, node->pass, node->phase, node->layer, (int)n);
+    mmrec_status status =
+        exec->trace ? run_watched(exec, n, error) : exec->backend->run(node->op, node->pass, call, error);
     mmrec_nvtx_pop();
     if (status != MMREC_OK) {
         mmrec_error_frame(error, "running node %zu (%s %s, block %d)", n, graph_op_def(exec->graph, node->op)->name,
@@ -325,7 +247,7 @@ static mmrec_status run_nodes(mmrec_exec *exec, mmrec_phase phase, mmrec_error *
         if (node->phase != phase) continue;
         if (node->layer != open) {
             if (open >= 0) mmrec_nvtx_pop();
-            if (node->layer >= 0) mmrec_nvtx_push_block(node->layer);
+            if (node->layer >= 0) mmrec_nvtx_push_block(phase, node->layer);
             open = node->layer;
         }
         status = run_node(exec, n, error);
@@ -335,10 +257,11 @@ static mmrec_status run_nodes(mmrec_exec *exec, mmrec_phase phase, mmrec_error *
 }
 
 static mmrec_status run_phase(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) {
+    if (exec->backend->device) MMREC_TRY(exec->backend->device->seed(exec->seed, error));
     mmrec_nvtx_push_phase(phase);
-    mmrec_status status = run_nodes(exec, phase, error);
+    mmrec_status status =
+        exec->graphs ? exec_run_recorded(exec, phase, run_nodes, error) : run_nodes(exec, phase, error);
     mmrec_nvtx_pop();
-    if (status == MMREC_OK && exec->backend->synchronize) status = exec->backend->synchronize(error);
     return status;
 }
 
@@ -349,7 +272,7 @@ static mmrec_status refresh_if_stale(mmrec_exec *exec, mmrec_error *error) {
     return MMREC_OK;
 }
 
-mmrec_status mmrec_exec_run(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) {
+mmrec_status mmrec_exec_queue(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) {
     if (phase == MMREC_PHASE_REFRESH) {
         exec->refreshed = 0;
         return refresh_if_stale(exec, error);
@@ -370,4 +293,26 @@ mmrec_status mmrec_exec_run(mmrec_exec *exec, mmrec_phase phase, mmrec_error *er
         MMREC_FAIL(error, MMREC_INTERNAL, "the parameters changed between the forward and the backward phase");
     }
     return run_phase(exec, MMREC_PHASE_BACKWARD, error);
+}
+
+/* Waits for a device; its times of nodes are known then. */
+static mmrec_status finish(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) {
+    if (exec->backend->synchronize) MMREC_TRY(exec->backend->synchronize(error));
+    return exec->events ? exec_events_read(exec, phase, error) : MMREC_OK;
+}
+
+mmrec_status mmrec_exec_run(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) {
+    MMREC_TRY(mmrec_exec_queue(exec, phase, error));
+    mmrec_status status = finish(exec, phase, error);
+    if (status != MMREC_OK) exec->forward = 0;
+    return status;
+}
+
+void mmrec_exec_capture(const mmrec_backend *backend, bool on) {
+    if (on && backend->device) backend->device->profiler(true);
+    if (on)
+        mmrec_nvtx_push_capture();
+    else
+        mmrec_nvtx_pop();
+    if (!on && backend->device) backend->device->profiler(false);
 }

@@ -5,18 +5,21 @@
 
 #include "graph_impl.h"
 
-mmrec_status mmrec_graph_create(mmrec_allocator *allocator, mmrec_dtype real, int threads, mmrec_graph **out,
+mmrec_status mmrec_graph_create(mmrec_allocator *allocator, mmrec_dtype storage, int threads, mmrec_graph **out,
                                 mmrec_error *error) {
     *out = NULL;
-    if (real != MMREC_F32 && real != MMREC_F64) {
-        MMREC_FAIL(error, MMREC_UNSUPPORTED, "a graph computes in f32 or f64, not in %s", mmrec_dtype_name(real));
+    if (storage != MMREC_F32 && storage != MMREC_F64 && storage != MMREC_BF16) {
+        MMREC_FAIL(error, MMREC_UNSUPPORTED, "a graph stores f32, f64 or bf16, not %s", mmrec_dtype_name(storage));
     }
-    if (threads < 1) MMREC_FAIL(error, MMREC_CONFIG, "a graph needs at least 1 thread, got %d", threads);
+    if (threads < 1 && threads != MMREC_ON_DEVICE) {
+        MMREC_FAIL(error, MMREC_CONFIG, "a graph needs at least 1 thread, got %d", threads);
+    }
     void *memory = NULL;
     MMREC_TRY(mmrec_alloc_zero(allocator, 1, sizeof(mmrec_graph), MMREC_ALLOC_GRAPH, &memory, error));
     mmrec_graph *graph = memory;
     graph->allocator = allocator;
-    graph->real = real;
+    graph->storage = storage;
+    graph->real = storage == MMREC_BF16 ? MMREC_F32 : storage;
     graph->threads = threads;
     graph->layer = -1;
     graph->phase = MMREC_PHASE_FORWARD;
@@ -40,6 +43,8 @@ void mmrec_graph_destroy(mmrec_graph **graph_pointer) {
     mmrec_alloc(allocator, graph, sizeof(mmrec_graph), 0, MMREC_ALLOC_GRAPH);
     *graph_pointer = NULL;
 }
+
+mmrec_dtype mmrec_graph_dtype(const mmrec_graph *graph) { return graph->storage; }
 
 void mmrec_graph_scope(mmrec_graph *graph, int layer, const char *prefix) {
     graph->layer = layer;
@@ -263,7 +268,7 @@ mmrec_tensor_info mmrec_graph_tensor_info(const mmrec_graph *graph, mmrec_tensor
 
 mmrec_node_info mmrec_graph_node_info(const mmrec_graph *graph, int node) {
     const graph_node *n = &graph->nodes[node];
-    mmrec_node_info info = {n->op, n->pass, n->phase, n->recompute, n->layer, &n->sizes};
+    mmrec_node_info info = {n->op, n->pass, n->phase, n->recompute, n->layer, n->storage, &n->sizes};
     return info;
 }
 
@@ -281,7 +286,7 @@ mmrec_work mmrec_graph_work(const mmrec_graph *graph, mmrec_phase phase) {
     for (size_t i = 0; i < graph->node_count; i++) {
         const graph_node *node = &graph->nodes[i];
         if (node->phase != phase) continue;
-        mmrec_work work = mmrec_op_work(graph_op_def(graph, node->op), &node->sizes, node->pass, graph->real);
+        mmrec_work work = mmrec_op_work(graph_op_def(graph, node->op), &node->sizes, node->pass, node->storage);
         sum.flops += work.flops;
         sum.transcendentals += work.transcendentals;
         sum.bytes += work.bytes;

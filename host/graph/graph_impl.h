@@ -14,8 +14,11 @@ typedef struct graph_tensor {
     int layer;
     mmrec_tensor gradient;             /* 0 until differentiation makes one */
     mmrec_tensor first_slice, sibling; /* the slices of a base, newest first */
+    mmrec_tensor copy;                 /* the same values in the other type, 0: none yet */
+    mmrec_tensor source;               /* of a copy made by a REFRESH node: where its gradient goes; else 0 */
     bool keep;                         /* readable until the end of the run */
     bool refreshed;                    /* made by a REFRESH node: valid until the parameters change again */
+    bool recalled;                     /* saved: a backward node reads it */
 } graph_tensor;
 
 typedef struct graph_node {
@@ -24,6 +27,7 @@ typedef struct graph_node {
     mmrec_phase phase;
     bool recompute;
     int layer;
+    mmrec_dtype storage;
     unsigned accumulate;
     mmrec_op_sizes sizes;
     mmrec_tensor in[MMREC_MAX_IN], out[MMREC_MAX_OUT], saved[MMREC_MAX_SAVED];
@@ -32,7 +36,8 @@ typedef struct graph_node {
 
 struct mmrec_graph {
     mmrec_allocator *allocator;
-    mmrec_dtype real;
+    mmrec_dtype storage; /* as created: of the nodes of a step */
+    mmrec_dtype real;    /* of parameters, inputs and REFRESH nodes: the same, or f32 where storage is bf16 */
     int threads;
     graph_tensor *tensors; /* tensor t is tensors[t - 1] */
     size_t tensor_count, tensor_capacity;
@@ -65,6 +70,8 @@ mmrec_tensor graph_new_tensor(mmrec_graph *graph, mmrec_tensor_kind kind, mmrec_
 /* Adds a slice of `base` of the given shape, at an offset, with a row stride. */
 mmrec_tensor graph_new_slice(mmrec_graph *graph, mmrec_tensor base, mmrec_tensor_kind kind, int64_t offset,
                              int64_t stride, mmrec_shape shape);
+/* Makes the saved tensors of a node that its sizes ask for and it has not got; false on failure (latched). */
+bool graph_store(mmrec_graph *graph, const mmrec_op_def *def, graph_node *node);
 /* Copies a node to the end of the list; false on failure (latched). */
 bool graph_push_node(mmrec_graph *graph, const graph_node *node);
 

@@ -8,10 +8,27 @@
 /* One domain for the process, made at the first range: NVTX itself loads a tool then, and only then. */
 typedef struct nvtx_names {
     nvtxDomainHandle_t domain;
-    nvtxStringHandle_t phase[MMREC_PHASES], block, op[MMREC_OPS][MMREC_PASSES];
+    nvtxStringHandle_t phase[MMREC_PHASES], block, capture, op[MMREC_OPS][MMREC_PASSES];
 } nvtx_names;
 
 static const char *const phase_names[MMREC_PHASES] = {"refresh", "forward", "backward"};
+
+/* Where a range lies in its phase. */
+typedef enum nvtx_place { PLACE_PHASE, PLACE_BLOCK, PLACE_BLOCK_OP, PLACE_OP, PLACES } nvtx_place;
+static const char *const place_names[PLACES] = {"", "/block", "/block/op", "/op"};
+
+/* Category 0 is no category. */
+static uint32_t category_of(mmrec_phase phase, nvtx_place place) {
+    return (uint32_t)phase * PLACES + (uint32_t)place + 1;
+}
+
+static void name_categories(nvtxDomainHandle_t domain, mmrec_phase phase) {
+    for (int place = 0; place < PLACES; place++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s%s", phase_names[phase], place_names[place]);
+        nvtxDomainNameCategoryA(domain, category_of(phase, (nvtx_place)place), text);
+    }
+}
 
 static void register_ops(nvtx_names *names) {
     for (int op = 1; op < MMREC_OPS; op++) {
@@ -30,10 +47,11 @@ static const nvtx_names *names(void) {
     if (ready) return &made;
     made.domain = nvtxDomainCreateA("mmrec");
     for (int phase = 0; phase < MMREC_PHASES; phase++) {
-        nvtxDomainNameCategoryA(made.domain, (uint32_t)phase + 1, phase_names[phase]);
+        name_categories(made.domain, (mmrec_phase)phase);
         made.phase[phase] = nvtxDomainRegisterStringA(made.domain, phase_names[phase]);
     }
     made.block = nvtxDomainRegisterStringA(made.domain, "block");
+    made.capture = nvtxDomainRegisterStringA(made.domain, "capture");
     register_ops(&made);
     ready = true;
     return &made;
@@ -51,21 +69,25 @@ static void push(nvtxStringHandle_t name, uint32_t category, int64_t payload) {
     nvtxDomainRangePushEx(names()->domain, &event);
 }
 
-void mmrec_nvtx_push_phase(mmrec_phase phase) { push(names()->phase[phase], (uint32_t)phase + 1, 0); }
-void mmrec_nvtx_push_block(int layer) { push(names()->block, 0, layer); }
-void mmrec_nvtx_push_node(mmrec_op_id op, mmrec_pass pass, mmrec_phase phase, int node) {
-    push(names()->op[op][pass], (uint32_t)phase + 1, node);
+void mmrec_nvtx_push_phase(mmrec_phase phase) { push(names()->phase[phase], category_of(phase, PLACE_PHASE), 0); }
+void mmrec_nvtx_push_block(mmrec_phase phase, int layer) {
+    push(names()->block, category_of(phase, PLACE_BLOCK), layer);
 }
+void mmrec_nvtx_push_node(mmrec_op_id op, mmrec_pass pass, mmrec_phase phase, int layer, int node) {
+    push(names()->op[op][pass], category_of(phase, layer < 0 ? PLACE_OP : PLACE_BLOCK_OP), node);
+}
+void mmrec_nvtx_push_capture(void) { push(names()->capture, 0, 0); }
 void mmrec_nvtx_pop(void) { nvtxDomainRangePop(names()->domain); }
 int mmrec_nvtx_available(void) { return 1; }
 
 #else
 
 void mmrec_nvtx_push_phase(mmrec_phase phase) { (void)phase; }
-void mmrec_nvtx_push_block(int layer) { (void)layer; }
-void mmrec_nvtx_push_node(mmrec_op_id op, mmrec_pass pass, mmrec_phase phase, int node) {
-    (void)op, (void)pass, (void)phase, (void)node;
+void mmrec_nvtx_push_block(mmrec_phase phase, int layer) { (void)phase, (void)layer; }
+void mmrec_nvtx_push_node(mmrec_op_id op, mmrec_pass pass, mmrec_phase phase, int layer, int node) {
+    (void)op, (void)pass, (void)phase, (void)layer, (void)node;
 }
+void mmrec_nvtx_push_capture(void) {}
 void mmrec_nvtx_pop(void) {}
 int mmrec_nvtx_available(void) { return 0; }
 

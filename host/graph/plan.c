@@ -1,6 +1,7 @@
 /* The memory plan: which regions there are and when they live. place.c says where.
  *
- * A region's lifetime is the span of nodes that touch it, ends included, so the arguments of one call never overlap. */
+ * A region's lifetime is the span of nodes that touch it, ends included, so the arguments of one call never overlap
+ * unless the op allows it (in_place.c). */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,28 +14,12 @@ const char *mmrec_arena_name(mmrec_arena arena) {
 
 /* ---- lifetimes ---- */
 
-typedef struct lifetime {
-    int first, last;
-    bool used, in_forward, in_backward;
-} lifetime;
-
-enum { NODE_TENSORS = 2 * MMREC_MAX_IN + 2 * MMREC_MAX_OUT + MMREC_MAX_SAVED };
-
-/* The storage of everything a node reads or writes, 0 where it has no such argument. */
-static void node_storage(const mmrec_graph *graph, const graph_node *node, mmrec_tensor storage[NODE_TENSORS]) {
-    const mmrec_tensor *const lists[] = {node->in, node->d_in, node->out, node->d_out, node->saved};
-    const int counts[] = {MMREC_MAX_IN, MMREC_MAX_IN, MMREC_MAX_OUT, MMREC_MAX_OUT, MMREC_MAX_SAVED};
-    for (int l = 0, k = 0; l < (int)(sizeof counts / sizeof *counts); l++) {
-        for (int i = 0; i < counts[l]; i++) storage[k++] = lists[l][i] ? graph_storage(graph, lists[l][i]) : 0;
-    }
-}
-
-static void touch_node(const mmrec_plan *plan, lifetime *lives, int n) {
+static void touch_node(const mmrec_plan *plan, plan_life *lives, int n) {
     const graph_node *node = &plan->graph->nodes[n];
-    mmrec_tensor storage[NODE_TENSORS];
-    node_storage(plan->graph, node, storage);
-    for (int i = 0; i < NODE_TENSORS; i++) {
-        lifetime *life = &lives[storage[i]];
+    mmrec_tensor storage[PLAN_NODE_TENSORS];
+    plan_node_storage(plan->graph, node, storage);
+    for (int i = 0; i < PLAN_NODE_TENSORS; i++) {
+        plan_life *life = &lives[storage[i]];
         if (!storage[i]) continue;
         if (!life->used) life->first = n;
         life->used = true;
@@ -70,7 +55,7 @@ static void mark_parameter_gradients(const mmrec_graph *graph, bool *of_paramete
     }
 }
 
-static mmrec_plan_entry classify(const mmrec_graph *graph, mmrec_tensor t, const lifetime *life, bool of_parameter) {
+static mmrec_plan_entry classify(const mmrec_graph *graph, mmrec_tensor t, const plan_life *life, bool of_parameter) {
     const graph_tensor *tensor = graph_tensor_at(graph, t);
     int end = (int)graph->node_count;
     mmrec_plan_entry entry = {
@@ -107,16 +92,25 @@ static mmrec_status tensor_bytes(const mmrec_graph *graph, mmrec_tensor t, size_
     return MMREC_OK;
 }
 
-static mmrec_status add_tensors(mmrec_plan *plan, const lifetime *lives, const bool *of_parameter, mmrec_error *error) {
+/* What is known by tensor while the plan is made. */
+typedef struct plan_draft {
+    plan_life *lives;
+    mmrec_tensor *home; /* itself, or the tensor whose memory it takes over */
+    bool *of_parameter;
+} plan_draft;
+
+static mmrec_status add_tensors(mmrec_plan *plan, const plan_draft *draft, mmrec_error *error) {
     const mmrec_graph *graph = plan->graph;
+    const plan_life *lives = draft->lives;
     for (mmrec_tensor t = 1; t <= (mmrec_tensor)graph->tensor_count; t++) {
         const graph_tensor *tensor = graph_tensor_at(graph, t);
         bool given = tensor->kind != MMREC_TENSOR_VALUE && tensor->kind != MMREC_TENSOR_GRADIENT;
-        if (tensor->base || (!lives[t].used && !given)) continue;
-        mmrec_plan_entry entry = classify(graph, t, &lives[t], of_parameter[t]);
+        if (tensor->base || draft->home[t] != t || (!lives[t].used && !given)) continue;
+        mmrec_plan_entry entry = classify(graph, t, &lives[t], draft->of_parameter[t]);
         MMREC_TRY(tensor_bytes(graph, t, &entry.bytes, error));
         MMREC_TRY(add_entry(plan, entry, &plan->by_tensor[t], error));
     }
+    for (size_t t = 1; t < plan->tensor_slots; t++) plan->by_tensor[t] = plan->by_tensor[draft->home[t]];
     return MMREC_OK;
 }
 
@@ -141,10 +135,12 @@ static mmrec_status add_optimizer(mmrec_plan *plan, int slots, mmrec_error *erro
     return entry.bytes ? add_entry(plan, entry, &index, error) : MMREC_OK;
 }
 
-static mmrec_status fill_plan(mmrec_plan *plan, lifetime *lives, bool *of_parameter, mmrec_error *error) {
-    for (size_t n = 0; n < plan->graph->node_count; n++) touch_node(plan, lives, (int)n);
-    mark_parameter_gradients(plan->graph, of_parameter);
-    MMREC_TRY(add_tensors(plan, lives, of_parameter, error));
+static mmrec_status fill_plan(mmrec_plan *plan, const plan_draft *draft, mmrec_error *error) {
+    for (size_t n = 0; n < plan->graph->node_count; n++) touch_node(plan, draft->lives, (int)n);
+    mark_parameter_gradients(plan->graph, draft->of_parameter);
+    for (size_t t = 0; t < plan->tensor_slots; t++) draft->home[t] = (mmrec_tensor)t;
+    if (!plan->options.unshared) plan_merge(plan->graph, draft->lives, draft->home);
+    MMREC_TRY(add_tensors(plan, draft, error));
     MMREC_TRY(add_scratch(plan, error));
     MMREC_TRY(add_optimizer(plan, plan->options.optimizer_slots, error));
     return plan_place(plan, error);
@@ -167,11 +163,13 @@ static mmrec_status create_tables(mmrec_plan *plan, mmrec_error *error) {
 
 static mmrec_status create_content(mmrec_plan *plan, mmrec_error *error) {
     MMREC_TRY(create_tables(plan, error));
-    size_t n = plan->tensor_slots, bytes = n * (sizeof(lifetime) + sizeof(bool));
+    size_t n = plan->tensor_slots, bytes = n * (sizeof(plan_life) + sizeof(mmrec_tensor) + sizeof(bool));
     void *memory = NULL;
     MMREC_TRY(mmrec_alloc_zero(plan->allocator, 1, bytes, MMREC_ALLOC_PLAN, &memory, error));
-    lifetime *lives = memory;
-    mmrec_status status = fill_plan(plan, lives, (bool *)(lives + n), error);
+    plan_draft draft = {.lives = memory};
+    draft.home = (mmrec_tensor *)(draft.lives + n);
+    draft.of_parameter = (bool *)(draft.home + n);
+    mmrec_status status = fill_plan(plan, &draft, error);
     mmrec_alloc(plan->allocator, memory, bytes, 0, MMREC_ALLOC_PLAN);
     return status;
 }
@@ -252,9 +250,9 @@ static mmrec_status check_lives(const mmrec_plan *plan, mmrec_error *error) {
     for (int n = 0; n < (int)plan->graph->node_count; n++) {
         const graph_node *node = &plan->graph->nodes[n];
         const mmrec_plan_entry *scratch = mmrec_plan_scratch(plan, n);
-        mmrec_tensor storage[NODE_TENSORS];
-        node_storage(plan->graph, node, storage);
-        for (int i = 0; i < NODE_TENSORS; i++) {
+        mmrec_tensor storage[PLAN_NODE_TENSORS];
+        plan_node_storage(plan->graph, node, storage);
+        for (int i = 0; i < PLAN_NODE_TENSORS; i++) {
             if (storage[i]) MMREC_TRY(check_use(plan, storage[i], n, error));
         }
         size_t wanted = node->sizes.scratch_bytes[node->pass];
@@ -266,6 +264,7 @@ static mmrec_status check_lives(const mmrec_plan *plan, mmrec_error *error) {
 
 mmrec_status mmrec_plan_check(const mmrec_plan *plan, mmrec_error *error) {
     MMREC_TRY(check_lives(plan, error));
+    MMREC_TRY(plan_check_order(plan, error));
     for (size_t i = 0; i < plan->count; i++) {
         const mmrec_plan_entry *a = &plan->entries[i];
         char first[96], second[96];

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench_impl.h"
+#include "measure/tolerance.h"
 #include "mmrec/compare.h"
 
 /* The reference does about 1 GFLOP/s: a slice of this much work takes some seconds at most, and usually one. */
@@ -24,12 +25,11 @@ typedef struct checker {
     double largest_gradient;
 } checker;
 
-mmrec_bench_check bench_check_begin(const mmrec_backend *backend) {
-    bool exact = backend->real == MMREC_F64;
+mmrec_bench_check bench_check_begin(mmrec_tolerance allowed) {
     return (mmrec_bench_check){.output_error = (double)NAN,
                                .gradient_error = (double)NAN,
-                               .output_tolerance = exact ? 1e-6 : 1e-5,
-                               .gradient_tolerance = exact ? 1e-6 : 1e-4};
+                               .output_tolerance = allowed.output,
+                               .gradient_tolerance = allowed.gradient};
 }
 
 bool bench_check_values(const double *got, const double *want, int64_t count, double tolerance, double scale,
@@ -98,21 +98,25 @@ static mmrec_status choose_slice(checker *c, const mmrec_bench_case *input, mmre
 
 /* ---- one net against the other ---- */
 
-static mmrec_status run_net(const checker *c, bench_net *net, const mmrec_backend *backend, bool hem,
+/* With gradients or without; the reference has its logits beside its gradients. */
+static mmrec_status run_net(const checker *c, bench_net *net, const mmrec_backend *backend, bool hem, bool gradient,
                             mmrec_error *error) {
     const mmrec_bench_options *options = c->options;
     bench_recipe recipe = {.kind = MMREC_MODEL_mmrec,
                            .input = &c->slice,
                            .backend = backend,
                            .threads = options->threads,
+                           .bf16 = options->bf16 && backend == options->backend,
                            .hem = hem,
-                           .gradient = true,
+                           .gradient = gradient,
+                           .logits = net == &c->truth,
                            .recompute = options->recompute,
+                           .graphs = options->graphs,
                            .seed = options->seed};
     MMREC_TRY(bench_net_create(c->allocator, &recipe, net, error));
     MMREC_TRY(bench_net_feed(net, net->exec, &c->inputs, error));
     MMREC_TRY(mmrec_exec_run(net->exec, MMREC_PHASE_FORWARD, error));
-    return mmrec_exec_run(net->exec, MMREC_PHASE_BACKWARD, error);
+    return gradient ? mmrec_exec_run(net->exec, MMREC_PHASE_BACKWARD, error) : MMREC_OK;
 }
 
 /* Room for the largest tensor that is compared. */
@@ -173,9 +177,7 @@ static mmrec_status compare_gradient(const checker *c, mmrec_tensor param, const
                check->gradient_error, check->gradient_tolerance);
 }
 
-static mmrec_status compare_nets(const checker *c, mmrec_bench_check *check, mmrec_error *error) {
-    MMREC_TRY(compare_output(c, "logits", check, error));
-    MMREC_TRY(compare_output(c, "loss", check, error));
+static mmrec_status compare_gradients(const checker *c, mmrec_bench_check *check, mmrec_error *error) {
     for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(c->truth.graph); t++) {
         mmrec_tensor_info info = mmrec_graph_tensor_info(c->truth.graph, t);
         if (info.kind == MMREC_TENSOR_PARAM) MMREC_TRY(compare_gradient(c, t, info.name, check, error));
@@ -185,14 +187,23 @@ static mmrec_status compare_nets(const checker *c, mmrec_bench_check *check, mmr
 
 /* ---- a case ---- */
 
+/* As it is timed: inference, which has logits, and a step, which has not. */
+static mmrec_status compare_side(checker *c, bool hem, mmrec_bench_check *check, mmrec_error *error) {
+    MMREC_TRY(run_net(c, &c->net, c->options->backend, hem, false, error));
+    MMREC_TRY(compare_output(c, "logits", check, error));
+    bench_net_free(&c->net);
+    MMREC_TRY(run_net(c, &c->net, c->options->backend, hem, true, error));
+    MMREC_TRY(compare_output(c, "loss", check, error));
+    return compare_gradients(c, check, error);
+}
+
 static mmrec_status check_side(checker *c, bool hem, mmrec_bench_check *check, mmrec_error *error) {
-    *check = bench_check_begin(c->options->backend);
+    *check = bench_check_begin(measure_tolerance(c->options->backend, c->options->bf16, c->options->tf32));
     check->batch = c->slice.batch;
     check->time = c->slice.time;
     check->dim = c->slice.model.dim;
     check->layers = c->slice.model.layers;
-    mmrec_status status = run_net(c, &c->net, c->options->backend, hem, error);
-    if (status == MMREC_OK) status = compare_nets(c, check, error);
+    mmrec_status status = compare_side(c, hem, check, error);
     check->done = status == MMREC_OK || status == MMREC_MISMATCH;
     check->passed = status == MMREC_OK;
     bench_net_free(&c->net);
@@ -207,7 +218,7 @@ static mmrec_status check_sides(checker *c, mmrec_bench_case_result *result, mmr
     MMREC_TRY(mmrec_backend_find("ref", &reference, error));
     MMREC_TRY(choose_slice(c, &result->input, error));
     MMREC_TRY(bench_inputs_create(c->allocator, &c->slice, c->options->seed, c->data, &c->inputs, error));
-    MMREC_TRY_WHILE(run_net(c, &c->truth, reference, false, error), error, "running the reference");
+    MMREC_TRY_WHILE(run_net(c, &c->truth, reference, false, true, error), error, "running the reference");
     MMREC_TRY(make_room(c, error));
     MMREC_TRY(find_largest_gradient(c, error));
     for (int side = 0; side < BENCH_SIDES; side++) {

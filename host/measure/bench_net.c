@@ -12,11 +12,14 @@ mmrec_status bench_net_create(mmrec_allocator *allocator, const bench_recipe *re
                            .hem = recipe->hem,
                            .loss = recipe->gradient,
                            .gradient = recipe->gradient,
+                           .logits = recipe->logits,
                            .recompute = recipe->recompute};
-    mmrec_exec_options options = {.params_from = recipe->params_from};
-    MMREC_TRY(mmrec_graph_create(allocator, recipe->backend->real, recipe->threads, &out->graph, error));
+    mmrec_plan_options plan_options = {.optimizer_slots = recipe->optimizer_slots};
+    mmrec_exec_options options = {.params_from = recipe->params_from, .graphs = recipe->graphs};
+    MMREC_TRY(mmrec_graph_create(allocator, mmrec_backend_dtype(recipe->backend, recipe->bf16),
+                                 mmrec_backend_threads(recipe->backend, recipe->threads), &out->graph, error));
     MMREC_TRY(mmrec_model_build(recipe->kind, &recipe->input->model, &run, out->graph, error));
-    MMREC_TRY(mmrec_plan_create(allocator, out->graph, (mmrec_plan_options){0}, &out->plan, error));
+    MMREC_TRY(mmrec_plan_create(allocator, out->graph, plan_options, &out->plan, error));
     MMREC_TRY(mmrec_exec_create(allocator, recipe->backend, out->graph, out->plan, options, &out->exec, error));
     mmrec_exec_seed(out->exec, recipe->seed);
     if (recipe->params_from) return MMREC_OK;

@@ -23,8 +23,8 @@ static mmrec_status compare_view(const op_check *c, const mmrec_view *got, const
     if (!want->data || want->dtype == MMREC_I32) return MMREC_OK;
     double tolerance = gradient ? c->result->gradient_tolerance : c->result->output_tolerance;
     double *worst = gradient ? &c->result->gradient_error : &c->result->output_error;
-    op_use_read(got, c->got);
-    op_use_read(want, c->want);
+    MMREC_TRY(op_use_read(&c->use, got, c->got, error));
+    MMREC_TRY(op_use_read(&c->truth, want, c->want, error));
     if (bench_check_values(c->got, c->want, mmrec_shape_elements(&want->shape), tolerance,
                            gradient ? c->gradient_scale : 0, worst))
         return MMREC_OK;
@@ -51,19 +51,21 @@ static mmrec_status run_both(op_check *c, mmrec_pass pass, mmrec_error *error) {
     return op_use_run(&c->use, pass, error);
 }
 
-static double largest_in(const op_check *c, const mmrec_view *view) {
-    if (!view->data) return 0;
-    op_use_read(view, c->want);
-    return mmrec_compare(c->want, c->want, mmrec_shape_elements(&view->shape)).max_want;
+static mmrec_status raise_by(const op_check *c, const mmrec_view *view, double *largest, mmrec_error *error) {
+    if (!view->data) return MMREC_OK;
+    MMREC_TRY(op_use_read(&c->truth, view, c->want, error));
+    *largest = fmax(*largest, mmrec_compare(c->want, c->want, mmrec_shape_elements(&view->shape)).max_want);
+    return MMREC_OK;
 }
 
 /* A gradient that cancels (through a normalisation, a softmax) keeps the rounding noise of its terms: a quarter of the
  * largest gradient going in or coming out stands for them, as in the tests of the ops. */
-static void find_gradient_scale(op_check *c) {
+static mmrec_status find_gradient_scale(op_check *c, mmrec_error *error) {
     double largest = 0;
-    for (int i = 0; i < MMREC_MAX_IN; i++) largest = fmax(largest, largest_in(c, &c->truth.call.d_in[i]));
-    for (int i = 0; i < MMREC_MAX_OUT; i++) largest = fmax(largest, largest_in(c, &c->truth.call.d_out[i]));
+    for (int i = 0; i < MMREC_MAX_IN; i++) MMREC_TRY(raise_by(c, &c->truth.call.d_in[i], &largest, error));
+    for (int i = 0; i < MMREC_MAX_OUT; i++) MMREC_TRY(raise_by(c, &c->truth.call.d_out[i], &largest, error));
     c->gradient_scale = largest / 4;
+    return MMREC_OK;
 }
 
 static mmrec_status compare_passes(op_check *c, mmrec_error *error) {
@@ -74,7 +76,7 @@ static mmrec_status compare_passes(op_check *c, mmrec_error *error) {
     }
     if (!op_use_differentiable(&c->use)) return MMREC_OK;
     MMREC_TRY(run_both(c, MMREC_BACKWARD, error));
-    find_gradient_scale(c);
+    MMREC_TRY(find_gradient_scale(c, error));
     for (int i = 0; i < mmrec_arg_count(def->in); i++) {
         MMREC_TRY(compare_view(c, &c->use.call.d_in[i], &c->truth.call.d_in[i], def->in[i].name, true, error));
     }
@@ -85,8 +87,8 @@ static mmrec_status prepare_check(op_check *c, mmrec_allocator *allocator, mmrec
                                   const mmrec_bench_options *options, mmrec_error *error) {
     const mmrec_backend *reference;
     MMREC_TRY(mmrec_backend_find("ref", &reference, error));
-    MMREC_TRY(op_use_create(allocator, reference, op, text, options->threads, options->seed, &c->truth, error));
-    MMREC_TRY(op_use_create(allocator, options->backend, op, text, options->threads, options->seed, &c->use, error));
+    MMREC_TRY(op_use_create(allocator, reference, op, text, options, &c->truth, error));
+    MMREC_TRY(op_use_create(allocator, options->backend, op, text, options, &c->use, error));
     c->room = most_elements(&c->truth);
     MMREC_TRY(bench_doubles(allocator, c->room, &c->got, error));
     return bench_doubles(allocator, c->room, &c->want, error);
@@ -97,12 +99,14 @@ static mmrec_status check_op(mmrec_allocator *allocator, mmrec_op_id op, const m
     const mmrec_op_def *def = mmrec_op_get(op, options->backend->variant);
     MMREC_TRY(op_size_reduce(def, out->size, out->check_size, sizeof out->check_size, error));
     mmrec_bench_check *result = &out->check;
-    *result = bench_check_begin(options->backend);
+    *result = bench_check_begin(def->tolerance);
     op_check c = {.result = result};
     mmrec_status status = prepare_check(&c, allocator, op, out->check_size, options, error);
     mmrec_tolerance allowed = status == MMREC_OK ? mmrec_op_tolerance(def, &c.use.sizes) : def->tolerance;
-    result->output_tolerance = allowed.output;
-    result->gradient_tolerance = allowed.gradient;
+    /* A result is rounded by 2^-8 of itself when it is stored, and what was saved for it was before. */
+    double rounding = options->bf16 ? 0x1p-7 : 0;
+    result->output_tolerance = allowed.output + rounding;
+    result->gradient_tolerance = allowed.gradient + rounding;
     if (status == MMREC_OK) status = compare_passes(&c, error);
     result->done = status == MMREC_OK || status == MMREC_MISMATCH;
     result->passed = status == MMREC_OK;
@@ -147,21 +151,65 @@ static void tick(void *context, double done) {
     if (p->observer.progress) p->observer.progress(p->observer.context, (p->pass + done) / p->passes);
 }
 
-static mmrec_status time_passes(op_use *use, const mmrec_bench_options *options, const mmrec_ceilings *ceilings,
-                                mmrec_bench_observer observer, mmrec_op_result *out, mmrec_error *error) {
-    op_progress progress = {observer, 0, op_use_differentiable(use) ? 2 : 1};
-    for (int pass = 0; pass < progress.passes && !mmrec_measure_interrupted(); pass++) {
-        pass_subject subject = {use, (mmrec_pass)pass};
-        mmrec_subject timed = {run_pass, &subject, NULL};
-        mmrec_bench_row *row = &out->pass[pass];
-        progress.pass = pass;
-        MMREC_TRY_WHILE(mmrec_measure(use->allocator, timed, &options->sampling, (mmrec_progress){tick, &progress},
-                                      &row->series, error),
-                        error, "timing %s %s", use->def->name, pass_names[pass]);
-        out->has_pass[pass] = true;
-        row->work = mmrec_op_work(use->def, &use->sizes, (mmrec_pass)pass, use->backend->real);
-        row->nodes = 1;
-        rate_pass(ceilings, (mmrec_pass)pass, out);
+static mmrec_sampling sampling_of(const mmrec_bench_options *options, const device_meter *meter) {
+    mmrec_sampling sampling = options->sampling;
+    sampling.meter = device_meter_of(meter);
+    return sampling.meter && sampling.meter->untimed ? bench_sampling_untimed(sampling.meter) : sampling;
+}
+
+/* One run of a pass for a profiler to look at. */
+static mmrec_status show_profiler(const mmrec_subject *subject, const mmrec_backend *backend, mmrec_error *error) {
+    mmrec_exec_capture(backend, true);
+    mmrec_status status = subject->run(subject->context, error);
+    if (status == MMREC_OK) status = device_meter_wait(backend, error);
+    mmrec_exec_capture(backend, false);
+    return status;
+}
+
+/* An op under way. */
+typedef struct op_run {
+    op_use use;
+    op_against against;
+    device_meter meter;
+    const mmrec_bench_options *options;
+    const mmrec_ceilings *ceilings;
+    op_progress progress;
+} op_run;
+
+/* Alone, or in alternation with the yardstick. */
+static mmrec_status sample_pass(op_run *run, mmrec_pass pass, mmrec_subject timed, mmrec_op_result *out,
+                                mmrec_error *error) {
+    mmrec_allocator *allocator = run->use.allocator;
+    mmrec_sampling sampling = sampling_of(run->options, &run->meter);
+    mmrec_progress progress = {tick, &run->progress};
+    mmrec_bench_row *row = &out->pass[pass], *other = &out->against.row[pass];
+    if (!run->against.open) return mmrec_measure(allocator, timed, &sampling, progress, &row->series, error);
+    mmrec_subject yardstick = op_against_subject(&run->against, pass);
+    MMREC_TRY(mmrec_measure_pair(allocator, yardstick, timed, &sampling, progress, &other->series, &row->series,
+                                 &out->against.paired[pass], error));
+    return bench_count_launches(allocator, &run->meter, &yardstick, other, error);
+}
+
+static mmrec_status time_pass(op_run *run, mmrec_pass pass, mmrec_op_result *out, mmrec_error *error) {
+    op_use *use = &run->use;
+    pass_subject subject = {use, pass};
+    mmrec_subject timed = {.run = run_pass, .context = &subject};
+    mmrec_bench_row *row = &out->pass[pass];
+    MMREC_TRY_WHILE(sample_pass(run, pass, timed, out, error), error, "timing %s %s", use->def->name, pass_names[pass]);
+    out->has_pass[pass] = true;
+    row->work = mmrec_op_work(use->def, &use->sizes, pass, use->storage);
+    row->nodes = 1;
+    if (run->against.open && out->against.what == MMREC_AGAINST_GRID_BARRIER) out->against.row[pass].work = row->work;
+    rate_pass(run->ceilings, pass, out);
+    MMREC_TRY(bench_count_launches(use->allocator, &run->meter, &timed, row, error));
+    return run->options->profile ? show_profiler(&timed, run->options->backend, error) : MMREC_OK;
+}
+
+static mmrec_status time_passes(op_run *run, mmrec_op_result *out, mmrec_error *error) {
+    run->progress.passes = op_use_differentiable(&run->use) ? 2 : 1;
+    for (int pass = 0; pass < run->progress.passes && !mmrec_measure_interrupted(); pass++) {
+        run->progress.pass = pass;
+        MMREC_TRY(time_pass(run, (mmrec_pass)pass, out, error));
     }
     return MMREC_OK;
 }
@@ -169,15 +217,23 @@ static mmrec_status time_passes(op_use *use, const mmrec_bench_options *options,
 static mmrec_status bench_op(mmrec_allocator *allocator, mmrec_op_id op, const mmrec_bench_options *options,
                              const mmrec_ceilings *ceilings, mmrec_bench_observer observer, mmrec_op_result *out,
                              mmrec_error *error) {
-    op_use use;
+    op_run run = {.options = options, .ceilings = ceilings, .progress = {.observer = observer}};
+    const mmrec_backend *backend = options->backend;
     if (observer.message) observer.message(observer.context, out->op);
     MMREC_TRY(mmrec_backend_set_threads(options->threads, error));
     MMREC_TRY(check_op(allocator, op, options, out, error));
-    MMREC_TRY(op_use_create(allocator, options->backend, op, out->size, options->threads, options->seed, &use, error));
+    MMREC_TRY(op_use_create(allocator, backend, op, out->size, options, &run.use, error));
+    run.meter.backend = backend;
     /* The backward pass reads what a forward pass left. */
-    mmrec_status status = op_use_run(&use, MMREC_FORWARD, error);
-    if (status == MMREC_OK) status = time_passes(&use, options, ceilings, observer, out, error);
-    op_use_free(&use);
+    mmrec_status status = op_use_run(&run.use, MMREC_FORWARD, error);
+    if (status == MMREC_OK) status = op_against_open(&run.use, options, &out->against, &run.against, error);
+    if (status == MMREC_OK)
+        status = device_meter_open(allocator, backend, options->timer, options->cold, &run.meter, error);
+    if (status == MMREC_OK) status = time_passes(&run, out, error);
+    device_meter_close(&run.meter);
+    out->timing = run.meter.timing;
+    op_against_close(&run.against);
+    op_use_free(&run.use);
     return status;
 }
 
@@ -201,7 +257,8 @@ mmrec_status mmrec_bench_op(mmrec_allocator *allocator, mmrec_op_id op, const ch
 
 void mmrec_op_result_free(mmrec_allocator *allocator, mmrec_op_result *result) {
     for (int pass = 0; pass < MMREC_PASSES; pass++) {
-        mmrec_series_free(allocator, &result->pass[pass].series);
+        bench_row_free(allocator, &result->pass[pass]);
+        bench_row_free(allocator, &result->against.row[pass]);
         result->has_pass[pass] = false;
     }
 }

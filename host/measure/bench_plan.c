@@ -30,23 +30,35 @@ static mmrec_status make(planner *p, mmrec_error *error) {
                            .gradient = true,
                            .recompute = options->recompute};
     mmrec_plan_options plan_options = {.optimizer_slots = options->optimizer_slots};
-    MMREC_TRY(mmrec_graph_create(p->allocator, options->backend->real, options->threads, &p->graph, error));
+    MMREC_TRY(mmrec_graph_create(p->allocator, mmrec_backend_dtype(options->backend, options->bf16),
+                                 mmrec_backend_threads(options->backend, options->threads), &p->graph, error));
     MMREC_TRY(mmrec_model_build(MMREC_MODEL_mmrec, &p->input.model, &run, p->graph, error));
     return mmrec_plan_create(p->allocator, p->graph, plan_options, &p->plan, error);
 }
 
 /* ---- figures ---- */
 
+/* The name of the parameter of which `tensor` is the gradient; "" where it is of none. */
+static const char *gradient_of(const mmrec_graph *graph, mmrec_tensor tensor) {
+    for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(graph); t++) {
+        if (mmrec_graph_gradient(graph, t) == tensor) return mmrec_graph_tensor_info(graph, t).name;
+    }
+    return "";
+}
+
 static void name_entry(const planner *p, const mmrec_plan_entry *entry, mmrec_plan_item *item) {
     const char *name = "";
     if (entry->tensor) {
         mmrec_tensor_info info = mmrec_graph_tensor_info(p->graph, entry->tensor);
         mmrec_shape_text(&info.shape, item->shape, sizeof item->shape);
+        item->dtype = mmrec_dtype_name(info.dtype);
         name = info.name;
     }
     int node = entry->tensor ? entry->first : entry->node;
     if (name[0]) {
         snprintf(item->name, sizeof item->name, "%s", name);
+    } else if (entry->arena == MMREC_ARENA_GRADS) {
+        snprintf(item->name, sizeof item->name, "gradient of %s", gradient_of(p->graph, entry->tensor));
     } else if (node < 0) {
         snprintf(item->name, sizeof item->name, "optimizer state");
     } else {
@@ -66,7 +78,7 @@ static void keep_largest(const planner *p, const mmrec_plan_entry *entry, mmrec_
     if (at == MMREC_PLAN_LARGEST) return;
     if (out->largest_count < MMREC_PLAN_LARGEST) out->largest_count++;
     memmove(&out->largest[at + 1], &out->largest[at], (size_t)(out->largest_count - at - 1) * sizeof *out->largest);
-    mmrec_plan_item item = {.arena = entry->arena, .bytes = entry->bytes};
+    mmrec_plan_item item = {.dtype = "", .arena = entry->arena, .bytes = entry->bytes};
     name_entry(p, entry, &item);
     out->largest[at] = item;
 }
@@ -91,39 +103,48 @@ static void describe(const planner *p, mmrec_plan_report *out) {
 
 /* ---- the batch that fits ---- */
 
-/* Whether a batch fits `budget`. Sizes that no plan can hold do not fit; anything else that fails is an error. */
-static mmrec_status fits(planner *p, int64_t batch, size_t budget, bool *fit, size_t *bytes, mmrec_error *error) {
+typedef struct search {
+    planner *planner;
+    size_t budget;
+} search;
+
+/* Whether a batch fits the budget. Sizes that no plan can hold do not fit; anything else that fails is an error. */
+static mmrec_status fits(void *context, int64_t batch, bool *fit, size_t *bytes, mmrec_error *error) {
+    const search *s = context;
+    planner *p = s->planner;
     p->input.batch = batch;
     mmrec_error inner;
     mmrec_error_clear(&inner);
     mmrec_status status = make(p, &inner);
     *bytes = status == MMREC_OK ? mmrec_plan_total_bytes(p->plan) : 0;
-    *fit = status == MMREC_OK && *bytes <= budget;
+    *fit = status == MMREC_OK && *bytes <= s->budget;
     forget(p);
     if (status == MMREC_OK || status == MMREC_SHAPE || status == MMREC_CONFIG) return MMREC_OK;
     if (error) *error = inner;
     return status;
 }
 
-/* Doubles the batch until it does not fit, then halves the gap. `low` always fits, `high` never does. */
-static mmrec_status find_batch(planner *p, size_t budget, mmrec_plan_report *out, mmrec_error *error) {
+/* `low` always fits, `high` never does. */
+mmrec_status bench_largest_batch(bench_fits test, void *context, int64_t *batch, size_t *batch_bytes,
+                                 mmrec_error *error) {
     int64_t low = 0, high = 1;
     size_t bytes = 0;
     bool fit = true;
+    *batch_bytes = 0;
     while (high <= batch_limit) {
-        MMREC_TRY(fits(p, high, budget, &fit, &bytes, error));
+        MMREC_TRY(test(context, high, &fit, &bytes, error));
         if (!fit) break;
         low = high;
-        out->batch_fit_bytes = bytes;
+        *batch_bytes = bytes;
         high *= 2;
     }
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
-        MMREC_TRY(fits(p, middle, budget, &fit, &bytes, error));
-        if (fit) out->batch_fit_bytes = bytes;
+        MMREC_TRY(test(context, middle, &fit, &bytes, error));
+        if (fit) *batch_bytes = bytes;
         *(fit ? &low : &high) = middle;
     }
-    out->batch_fit = low;
+    *batch = low;
     return MMREC_OK;
 }
 
@@ -139,6 +160,8 @@ mmrec_status mmrec_bench_plan(mmrec_allocator *allocator, const mmrec_bench_case
     if (status == MMREC_OK) describe(&p, out);
     forget(&p);
     if (status != MMREC_OK || budget_bytes == 0) return status;
-    MMREC_TRY_WHILE(find_batch(&p, budget_bytes, out, error), error, "looking for the batch that fits");
+    search s = {&p, budget_bytes};
+    MMREC_TRY_WHILE(bench_largest_batch(fits, &s, &out->batch_fit, &out->batch_fit_bytes, error), error,
+                    "looking for the batch that fits");
     return MMREC_OK;
 }

@@ -26,8 +26,14 @@ static void tick(void *context, double done) {
 
 mmrec_progress bench_progress(bench_runner *runner) { return (mmrec_progress){tick, runner}; }
 
+mmrec_sampling bench_sampling_untimed(const mmrec_meter *meter) {
+    return (mmrec_sampling){.max_time_s = 1e-3, .min_samples = 1, .max_samples = 1, .meter = meter};
+}
+
 mmrec_sampling bench_sampling(const bench_runner *runner, int sides) {
     mmrec_sampling sampling = runner->options->sampling;
+    sampling.meter = device_meter_of(&runner->meter);
+    if (sampling.meter && sampling.meter->untimed) return bench_sampling_untimed(sampling.meter);
     if (!(runner->options->budget_s > 0)) return sampling;
     double left = runner->options->budget_s - mmrec_clock_seconds_since(runner->start_ns);
     double part = sampling_share * left * runner->share / (runner->options->case_count - runner->share_done) / sides;
@@ -70,6 +76,7 @@ static void run_case(bench_runner *runner, int index, mmrec_bench_case_result *r
         snprintf(result->failure, sizeof result->failure, "interrupted before it was measured");
     } else if (bench_case_run(runner, result, &error) != MMREC_OK) {
         mmrec_error_text(&error, result->failure, sizeof result->failure);
+        result->device_lost = error.code == MMREC_NO_DEVICE;
         bench_message(runner, result->failure);
     }
     runner->share_done = index + 1;
@@ -85,6 +92,8 @@ static mmrec_status measure_ceilings(bench_runner *runner, mmrec_bench_result *o
 static mmrec_status run_all(bench_runner *runner, mmrec_bench_result *out, mmrec_error *error) {
     const mmrec_bench_options *options = runner->options;
     void *cases = NULL;
+    MMREC_TRY(
+        device_meter_open(runner->allocator, options->backend, options->timer, options->cold, &runner->meter, error));
     MMREC_TRY(mmrec_backend_set_threads(options->threads, error));
     MMREC_TRY(bench_data_read(runner->allocator, options, &runner->data, error));
     describe_data(runner, out);
@@ -97,6 +106,13 @@ static mmrec_status run_all(bench_runner *runner, mmrec_bench_result *out, mmrec
     return MMREC_OK;
 }
 
+void mmrec_bench_head(const mmrec_bench_options *options, mmrec_bench_result *out) {
+    snprintf(out->backend, sizeof out->backend, "%s", options->backend->name);
+    out->dtype = mmrec_backend_dtype(options->backend, options->bf16);
+    if (options->backend->device) out->device = options->backend->device->info;
+    snprintf(out->choice, sizeof out->choice, "%.199s", mmrec_backend_choice());
+}
+
 mmrec_status mmrec_bench_run(mmrec_allocator *allocator, const mmrec_bench_options *options,
                              mmrec_bench_observer observer, mmrec_bench_result *out, mmrec_error *error) {
     memset(out, 0, sizeof *out);
@@ -104,10 +120,12 @@ mmrec_status mmrec_bench_run(mmrec_allocator *allocator, const mmrec_bench_optio
     runner.start_ns = mmrec_clock_ns();
     mmrec_clock_date(out->started, sizeof out->started);
     mmrec_machine_read(&out->machine, options->threads);
-    snprintf(out->backend, sizeof out->backend, "%s", options->backend->name);
+    mmrec_bench_head(options, out);
     out->seed = options->seed;
     if (options->case_count < 1) MMREC_FAIL(error, MMREC_USAGE, "there is no case to measure");
     mmrec_status status = run_all(&runner, out, error);
+    device_meter_close(&runner.meter);
+    out->timing = runner.meter.timing;
     mmrec_alloc(allocator, runner.data.bytes, runner.data.size, 0, MMREC_ALLOC_FILE);
     if (status != MMREC_OK) {
         mmrec_bench_result_free(allocator, out);
@@ -123,7 +141,7 @@ void mmrec_bench_result_free(mmrec_allocator *allocator, mmrec_bench_result *res
     for (int i = 0; i < result->case_count; i++) {
         for (int side = 0; side < BENCH_SIDES; side++) {
             for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) {
-                mmrec_series_free(allocator, &result->cases[i].side[side].row[kind].series);
+                bench_row_free(allocator, &result->cases[i].side[side].row[kind]);
             }
         }
     }

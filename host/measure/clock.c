@@ -1,14 +1,10 @@
-/* The one clock of the measurements: monotonic and not slewed by the network, so that a second is a second; and the
- * date for the heads of reports. */
+/* The clock of the measurements, and the date for the heads of reports. */
 #include <time.h>
 
+#include "core/clock.h"
 #include "mmrec/measure.h"
 
-uint64_t mmrec_clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_RAW, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+uint64_t mmrec_clock_ns(void) { return core_clock_ns(); }
 
 double mmrec_clock_seconds_since(uint64_t start_ns) { return (double)(mmrec_clock_ns() - start_ns) * 1e-9; }
 

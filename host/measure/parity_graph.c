@@ -8,15 +8,15 @@ mmrec_status parity_build(parity_work *work, mmrec_model_kind kind, mmrec_model_
     const mmrec_parity_options *options = work->result->options;
     run.hem = options->hem;
     run.recompute = options->recompute;
-    MMREC_TRY(
-        mmrec_graph_create(work->result->allocator, options->backend->real, options->threads, &work->graph, error));
+    MMREC_TRY(mmrec_graph_create(work->result->allocator, mmrec_backend_dtype(options->backend, options->bf16),
+                                 mmrec_backend_threads(options->backend, options->threads), &work->graph, error));
     MMREC_TRY(mmrec_model_build(kind, &work->config, &run, work->graph, error));
     return parity_items_of_graph(work, error);
 }
 
 mmrec_status parity_load(parity_work *work, mmrec_error *error) {
     mmrec_plan_options no_options = {0};
-    mmrec_exec_options defaults = {0};
+    mmrec_exec_options defaults = {.graphs = work->result->options->graphs};
     mmrec_allocator *allocator = work->result->allocator;
     MMREC_TRY(mmrec_plan_create(allocator, work->graph, no_options, &work->plan, error));
     MMREC_TRY(mmrec_exec_create(allocator, work->result->options->backend, work->graph, work->plan, defaults,
@@ -57,9 +57,18 @@ static mmrec_status compare_role(parity_work *work, parity_role role, mmrec_erro
     return MMREC_OK;
 }
 
-static mmrec_status step_and_compare(parity_work *work, mmrec_error *error) {
-    MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_FORWARD, error));
-    MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_BACKWARD, error));
+typedef mmrec_status (*writer)(parity_work *work, mmrec_error *error);
+
+/* With graphs the second step is recorded and the third launched from the record, which is what is compared then.
+ * Inputs share their memory with other values, so they are written again. */
+static mmrec_status step_and_compare(parity_work *work, writer write, mmrec_error *error) {
+    const mmrec_parity_options *options = work->result->options;
+    int steps = options->graphs && options->backend->device ? 3 : 1;
+    for (int i = 0; i < steps; i++) {
+        MMREC_TRY(write(work, error));
+        MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_FORWARD, error));
+        MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_BACKWARD, error));
+    }
     MMREC_TRY(compare_role(work, PARITY_OUTPUT, error));
     return compare_role(work, PARITY_GRADIENT, error);
 }
@@ -95,8 +104,7 @@ mmrec_status parity_run_block(parity_work *work, mmrec_error *error) {
     MMREC_TRY(add_named(work, PARITY_INPUT, "dy", "d.y", error));
     MMREC_TRY(parity_items_check(work, error));
     MMREC_TRY(parity_load(work, error));
-    MMREC_TRY(write_inputs(work, error));
-    return step_and_compare(work, error);
+    return step_and_compare(work, write_inputs, error);
 }
 
 /* Steps [first, first + T) of in.ids (B, T + 1) into a tensor of ids. */
@@ -120,19 +128,24 @@ static mmrec_status write_zero_state(parity_work *work, int64_t batch, mmrec_err
     return MMREC_OK;
 }
 
+static mmrec_status write_model_inputs(parity_work *work, mmrec_error *error) {
+    mmrec_shape ids;
+    MMREC_TRY(parity_shape(work, "in.ids", 2, &ids, error));
+    MMREC_TRY(write_ids(work, "ids", &ids, 0, error));
+    MMREC_TRY(write_ids(work, "targets", &ids, 1, error));
+    return write_zero_state(work, ids.dim[0], error);
+}
+
 mmrec_status parity_run_model(parity_work *work, mmrec_error *error) {
     static const char *const outputs[] = {"logits", "loss", "loss_main", "loss_aux", NULL};
     mmrec_shape ids;
     MMREC_TRY(parity_shape(work, "in.ids", 2, &ids, error));
-    mmrec_model_run run = {.batch = ids.dim[0], .time = ids.dim[1] - 1, .gradient = true};
+    mmrec_model_run run = {.batch = ids.dim[0], .time = ids.dim[1] - 1, .gradient = true, .logits = true};
     MMREC_TRY_WHILE(parity_build(work, MMREC_MODEL_mmrec, run, error), error, "building a model for in.ids (B, T + 1)");
     MMREC_TRY(add_outputs(work, outputs, error));
     MMREC_TRY(parity_item_add(work, PARITY_INPUT, "ids", ids, 0, error));
     MMREC_TRY(parity_items_check(work, error));
     MMREC_TRY(parity_load(work, error));
     MMREC_TRY(parity_read_ids(work, error));
-    MMREC_TRY(write_ids(work, "ids", &ids, 0, error));
-    MMREC_TRY(write_ids(work, "targets", &ids, 1, error));
-    MMREC_TRY(write_zero_state(work, run.batch, error));
-    return step_and_compare(work, error);
+    return step_and_compare(work, write_model_inputs, error);
 }

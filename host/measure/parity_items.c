@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/text.h"
+#include "measure/tolerance.h"
 #include "mmrec/compare.h"
 #include "parity_impl.h"
 
@@ -149,8 +150,8 @@ void parity_take_columns(parity_work *work, const mmrec_shape *ids, int64_t firs
 static double tolerance_of(const parity_work *work, parity_role role) {
     const mmrec_parity_options *options = work->result->options;
     if (options->tolerance > 0) return options->tolerance;
-    if (options->backend->real == MMREC_F64) return 1e-6; /* the fixtures store float32: 6e-8 of the largest value */
-    return role == PARITY_GRADIENT ? 1e-4 : 1e-5;
+    mmrec_tolerance allowed = measure_tolerance(options->backend, options->bf16, options->tf32);
+    return role == PARITY_GRADIENT ? allowed.gradient : allowed.output;
 }
 
 mmrec_status parity_compare(parity_work *work, const parity_item *item, mmrec_error *error) {

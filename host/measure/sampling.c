@@ -44,8 +44,12 @@ typedef struct sampler {
 } sampler;
 
 /* Runs a side `repeats` times and gives the time of one. */
-static mmrec_status timed_run(const mmrec_subject *subject, int repeats, double *ns, mmrec_error *error) {
+static mmrec_status timed_run(const sampler *s, int side, int repeats, double *ns, mmrec_sample_note *note,
+                              mmrec_error *error) {
+    const mmrec_subject *subject = &s->subject[side];
+    const mmrec_meter *meter = s->sampling->meter;
     if (subject->prepare) MMREC_TRY(subject->prepare(subject->context, error));
+    if (meter) return meter->time(meter->context, subject, repeats, ns, note, error);
     uint64_t start = mmrec_clock_ns();
     for (int i = 0; i < repeats; i++) MMREC_TRY(subject->run(subject->context, error));
     *ns = (double)(mmrec_clock_ns() - start) / repeats;
@@ -73,7 +77,8 @@ static mmrec_status warm_up_once(sampler *s, mmrec_error *error) {
     for (int side = 0; side < s->sides; side++) {
         double *slot = &s->recent_ns[side][s->series[side]->warmup_runs % SETTLE_RUNS];
         uint64_t start = mmrec_clock_ns();
-        MMREC_TRY_WHILE(timed_run(&s->subject[side], 1, slot, error), error, "warming up");
+        mmrec_sample_note note;
+        MMREC_TRY_WHILE(timed_run(s, side, 1, slot, &note, error), error, "warming up");
         s->series[side]->warmup_runs++;
         s->series[side]->warmup_s += mmrec_clock_seconds_since(start);
     }
@@ -93,6 +98,7 @@ static bool warm(const sampler *s, double elapsed_s) {
 /* How many runs make a sample long enough for the clock; 1 where something must be prepared between runs. */
 static int repeats_for(const sampler *s) {
     double shortest = INFINITY;
+    if (s->sampling->meter && s->sampling->meter->once) return 1;
     for (int side = 0; side < s->sides; side++) {
         if (s->subject[side].prepare) return 1;
         for (int i = 0; i < SETTLE_RUNS && i < s->series[side]->warmup_runs; i++) {
@@ -115,15 +121,26 @@ static mmrec_status warm_up(sampler *s, mmrec_error *error) {
 
 /* ---- sampling ---- */
 
+static mmrec_status make_room(const sampler *s, mmrec_series *series, mmrec_error *error) {
+    void *samples = series->samples_ns, *notes = series->notes;
+    size_t wanted = (size_t)series->count + 1;
+    mmrec_status status =
+        mmrec_alloc_grow(s->allocator, &samples, &series->capacity, wanted, sizeof(double), MMREC_ALLOC_MEASURE, error);
+    series->samples_ns = samples;
+    if (status != MMREC_OK || !s->sampling->meter) return status;
+    status = mmrec_alloc_grow(s->allocator, &notes, &series->note_capacity, wanted, sizeof(mmrec_sample_note),
+                              MMREC_ALLOC_MEASURE, error);
+    series->notes = notes;
+    return status;
+}
+
 static mmrec_status sample(sampler *s, int side, mmrec_error *error) {
     mmrec_series *series = s->series[side];
-    void *samples = series->samples_ns;
-    mmrec_status status = mmrec_alloc_grow(s->allocator, &samples, &series->capacity, (size_t)series->count + 1,
-                                           sizeof(double), MMREC_ALLOC_MEASURE, error);
-    series->samples_ns = samples;
-    if (status != MMREC_OK) return status;
+    mmrec_sample_note note = {.host_ns = (double)NAN};
     double ns = 0;
-    MMREC_TRY_WHILE(timed_run(&s->subject[side], s->repeats, &ns, error), error, "taking sample %d", series->count + 1);
+    MMREC_TRY(make_room(s, series, error));
+    MMREC_TRY_WHILE(timed_run(s, side, s->repeats, &ns, &note, error), error, "taking sample %d", series->count + 1);
+    if (series->notes) series->notes[series->count] = note;
     series->samples_ns[series->count++] = ns;
     s->sampled_ns += ns * s->repeats;
     return MMREC_OK;
@@ -202,6 +219,28 @@ static mmrec_status check_sampling(const mmrec_sampling *s, mmrec_error *error) 
     return MMREC_OK;
 }
 
+/* The statistics of a series; times that mean nothing are not kept, so that nobody reads them. */
+static mmrec_status conclude(const sampler *s, mmrec_series *series, mmrec_error *error) {
+    const mmrec_meter *meter = s->sampling->meter;
+    void *memory = NULL;
+    if (meter && meter->untimed) {
+        series->untimed = meter->untimed;
+        series->count = 0;
+    }
+    series->stats = mmrec_stats_of(series->samples_ns, series->count);
+    if (!series->notes || series->count == 0) return MMREC_OK;
+    size_t count = (size_t)series->count;
+    MMREC_TRY(mmrec_alloc_zero(s->allocator, count, sizeof(double), MMREC_ALLOC_MEASURE, &memory, error));
+    double *host_ns = memory;
+    for (int i = 0; i < series->count; i++) {
+        host_ns[i] = series->notes[i].host_ns;
+        series->throttled += (series->notes[i].throttle & MMREC_THROTTLED) != 0;
+    }
+    series->host = mmrec_stats_of(host_ns, series->count);
+    mmrec_alloc(s->allocator, memory, count * sizeof(double), 0, MMREC_ALLOC_MEASURE);
+    return MMREC_OK;
+}
+
 static mmrec_status run_sampler(sampler *s, mmrec_error *error) {
     MMREC_TRY(check_sampling(s->sampling, error));
     MMREC_TRY(warm_up(s, error));
@@ -217,7 +256,7 @@ static mmrec_status run_sampler(sampler *s, mmrec_error *error) {
         mmrec_series *series = s->series[side];
         series->runs_per_sample = s->repeats;
         series->waited_share = fmin(1, waited_s / fmax(threads_s, 1e-9));
-        series->stats = mmrec_stats_of(series->samples_ns, series->count);
+        MMREC_TRY(conclude(s, series, error));
     }
     return MMREC_OK;
 }
@@ -255,6 +294,7 @@ mmrec_status mmrec_measure_pair(mmrec_allocator *allocator, mmrec_subject a, mmr
 
 void mmrec_series_free(mmrec_allocator *allocator, mmrec_series *series) {
     mmrec_alloc(allocator, series->samples_ns, series->capacity * sizeof(double), 0, MMREC_ALLOC_MEASURE);
+    mmrec_alloc(allocator, series->notes, series->note_capacity * sizeof(mmrec_sample_note), 0, MMREC_ALLOC_MEASURE);
     memset(series, 0, sizeof *series);
 }
 

@@ -6,7 +6,8 @@
 /* Weight of the long-term gate's state and of v in the block's sum; weight of q in the memory query. */
 static const double mix_v = 0.1, mix_q = 0.5;
 
-/* Places of dropout in a block; a draw is addressed by stream 3 layer + place. */
+/* Places of dropout in a block: inside the sum, the GELU and the last sum; a draw is addressed by stream 3 layer +
+ * place. */
 enum { DROP_SUM, DROP_HIDDEN, DROP_OUTPUT, DROP_PLACES };
 
 /* The projections of xn. Their weights are always rows of one stack, whether or not the fused product uses it, so that
@@ -145,31 +146,20 @@ static mmrec_tensor attend(mmrec_graph *graph, const mmrec_model_config *c, cons
     return mmrec_affine_apply(graph, w->out, mmrec_graph_add(graph, MMREC_OP_memory_attention, spec));
 }
 
-static mmrec_tensor drop(mmrec_graph *graph, const mmrec_model_config *c, int layer, int place, mmrec_tensor x) {
-    if (!(c->dropout > 0)) return x;
-    mmrec_node_spec spec = {.in = {x}, .attr = {c->dropout, (double)layer * DROP_PLACES + place}, .attr_set = 3};
-    return mmrec_graph_add(graph, MMREC_OP_dropout, spec);
+static mmrec_drop drop_at(const mmrec_model_config *c, int layer, int place) {
+    mmrec_drop drop = {c->dropout, (int64_t)layer * DROP_PLACES + place};
+    return drop;
 }
 
-/* r = x + dropout(h + c + 0.1 v + e): one sum where nothing is dropped. */
-static mmrec_tensor residual(mmrec_graph *graph, const mmrec_model_config *c, int layer, mmrec_tensor x,
-                             mmrec_term sum[4]) {
-    if (c->dropout > 0) {
-        mmrec_term parts[] = {{x, 1}, {drop(graph, c, layer, DROP_SUM, mmrec_add_sum(graph, sum, 4)), 1}};
-        return mmrec_add_sum(graph, parts, 2);
-    }
-    mmrec_term parts[] = {{x, 1}, sum[0], sum[1], sum[2], sum[3]};
-    return mmrec_add_sum(graph, parts, 5);
-}
-
-/* y = r + FFN(RMSNorm2(r)) */
+/* y = r + dropout(linear(dropout(gelu(linear(RMSNorm2(r)))))) */
 static mmrec_tensor feed_forward(mmrec_graph *graph, const mmrec_model_config *c, int layer, const weights *w,
                                  mmrec_tensor r) {
-    mmrec_tensor hidden = mmrec_affine_apply(graph, w->ffn_in, mmrec_add2(graph, MMREC_OP_rmsnorm, r, w->norm2));
-    hidden = drop(graph, c, layer, DROP_HIDDEN, mmrec_add1(graph, MMREC_OP_gelu, hidden));
-    mmrec_tensor out = drop(graph, c, layer, DROP_OUTPUT, mmrec_affine_apply(graph, w->ffn_out, hidden));
-    mmrec_term parts[] = {{r, 1}, {out, 1}};
-    return mmrec_add_sum(graph, parts, 2);
+    mmrec_tensor in = mmrec_affine_apply(graph, w->ffn_in, mmrec_add2(graph, MMREC_OP_rmsnorm, r, w->norm2));
+    mmrec_drop drop = drop_at(c, layer, DROP_HIDDEN);
+    mmrec_node_spec gelu = {.in = {in}, .attr = {drop.p, (double)drop.stream}, .attr_set = 3};
+    mmrec_tensor hidden = mmrec_graph_add(graph, MMREC_OP_gelu, gelu);
+    mmrec_term parts[] = {{r, 1}, {mmrec_affine_apply(graph, w->ffn_out, hidden), 1}};
+    return mmrec_add_dropped_sum(graph, parts, 2, drop_at(c, layer, DROP_OUTPUT));
 }
 
 /* mean((E(n) - G(h_{t-1}))^2); n carries no gradient back, by the definition of the recurrence. */
@@ -199,13 +189,16 @@ void mmrec_block_add(mmrec_graph *graph, const mmrec_model_config *c, const mmre
     b->gamma = decay(graph, c, &w, part[PART_Z], part[PART_K]);
     mmrec_node_spec recurrence = {
         .in = {part[PART_Z], b->gamma, b->h0, w.gate.weight, w.gate.bias, w.mdi.weight, w.mdi.bias},
+        .attr = {mmrec_graph_dtype(graph) == MMREC_BF16}, /* its weights are too, inside; z, gamma, h stay f32 */
+        .attr_set = 1,
         .skip = plan ? 0 : 2};
     b->h = mmrec_graph_add(graph, MMREC_OP_recurrence, recurrence);
     mmrec_tensor n = plan ? mmrec_graph_result(graph, 1) : 0;
 
     mmrec_tensor context = attend(graph, c, &w, b->h, part[PART_Q], memory_k, memory_v);
-    mmrec_term sum[4] = {{b->h, 1}, {context, 1}, {part[PART_V], mix_v}, {part[PART_E], 1}};
-    b->y = feed_forward(graph, c, layer, &w, residual(graph, c, layer, b->x, sum));
+    mmrec_term sum[] = {{b->x, 1}, {b->h, 1}, {context, 1}, {part[PART_V], mix_v}, {part[PART_E], 1}};
+    mmrec_tensor r = mmrec_add_dropped_sum(graph, sum, 5, drop_at(c, layer, DROP_SUM));
+    b->y = feed_forward(graph, c, layer, &w, r);
     b->aux = plan ? planning_error(graph, &w, n, b->h, b->h0) : 0;
     b->h_last = mmrec_add1(graph, MMREC_OP_last_step, b->h);
     b->mem_k = update_memory(graph, c, memory_k, b->y);

@@ -25,13 +25,29 @@ mmrec_tensor mmrec_add2(mmrec_graph *graph, mmrec_op_id op, mmrec_tensor a, mmre
     return mmrec_graph_add(graph, op, spec);
 }
 
-mmrec_tensor mmrec_add_sum(mmrec_graph *graph, const mmrec_term *terms, int count) {
-    mmrec_node_spec spec = {.attr_set = (1u << MMREC_MAX_IN) - 1};
+static mmrec_tensor add_combine(mmrec_graph *graph, const mmrec_term *terms, int count, mmrec_drop drop, bool precise) {
+    mmrec_node_spec spec = {.attr_set = (1u << (MMREC_MAX_IN + 2)) - 1, .precise = precise};
     int used = 0;
     for (int i = 0; i < count; i++) {
         if (!terms[i].tensor) continue;
         spec.in[used] = terms[i].tensor;
         spec.attr[used++] = terms[i].factor;
     }
+    spec.attr[MMREC_MAX_IN] = drop.p;
+    spec.attr[MMREC_MAX_IN + 1] = (double)drop.stream;
     return mmrec_graph_add(graph, MMREC_OP_combine, spec);
+}
+
+mmrec_tensor mmrec_add_sum(mmrec_graph *graph, const mmrec_term *terms, int count) {
+    mmrec_drop none = {0, 0};
+    return add_combine(graph, terms, count, none, false);
+}
+
+mmrec_tensor mmrec_add_losses(mmrec_graph *graph, const mmrec_term *terms, int count) {
+    mmrec_drop none = {0, 0};
+    return add_combine(graph, terms, count, none, true);
+}
+
+mmrec_tensor mmrec_add_dropped_sum(mmrec_graph *graph, const mmrec_term *terms, int count, mmrec_drop drop) {
+    return add_combine(graph, terms, count, drop, false);
 }

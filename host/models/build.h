@@ -27,6 +27,16 @@ typedef struct mmrec_term {
 } mmrec_term;
 /* factor_0 tensor_0 + factor_1 tensor_1 + ..., at most MMREC_MAX_IN terms. */
 mmrec_tensor mmrec_add_sum(mmrec_graph *graph, const mmrec_term *terms, int count);
+/* The same of losses, which are never stored in bf16. */
+mmrec_tensor mmrec_add_losses(mmrec_graph *graph, const mmrec_term *terms, int count);
+
+/* Dropout inside another node: probability (0: none) and the stream that addresses its draws. */
+typedef struct mmrec_drop {
+    double p;
+    int64_t stream;
+} mmrec_drop;
+/* factor_0 tensor_0 + dropout(factor_1 tensor_1 + ...); the first two terms have tensors. */
+mmrec_tensor mmrec_add_dropped_sum(mmrec_graph *graph, const mmrec_term *terms, int count, mmrec_drop drop);
 
 /* One use of the block: what goes in, and what comes out. */
 typedef struct mmrec_block {

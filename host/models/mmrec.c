@@ -48,7 +48,7 @@ static mmrec_tensor cross_entropy(const language_model *m, mmrec_tensor x, mmrec
 static void add_auxiliary(language_model *m, mmrec_tensor term) {
     mmrec_term parts[] = {{m->aux.sum, 1}, {term, 1}};
     if (!term) return;
-    m->aux.sum = m->aux.sum ? mmrec_add_sum(m->graph, parts, 2) : term;
+    m->aux.sum = m->aux.sum ? mmrec_add_losses(m->graph, parts, 2) : term;
     m->aux.count++;
 }
 
@@ -77,11 +77,11 @@ static mmrec_tensor add_loss(language_model *m, mmrec_tensor logits) {
     bool deep = m->config->uboo == MMREC_UBOO_DEEP && m->aux.count > 0;
     if (m->aux.count > 0) {
         mmrec_term term = {m->aux.sum, deep ? 1.0 / m->aux.count : m->config->uboo_weight};
-        aux = mmrec_add_sum(m->graph, &term, 1);
+        aux = mmrec_add_losses(m->graph, &term, 1);
         mmrec_graph_keep(m->graph, aux, "loss_aux");
     }
     mmrec_term parts[] = {{main, deep ? 0.5 : 1}, {aux, deep ? 0.5 : 1}};
-    mmrec_tensor loss = mmrec_add_sum(m->graph, parts, 2);
+    mmrec_tensor loss = mmrec_add_losses(m->graph, parts, 2);
     mmrec_graph_keep(m->graph, main, "loss_main");
     mmrec_graph_keep(m->graph, loss, "loss");
     return loss;
@@ -103,7 +103,8 @@ mmrec_status mmrec_model_build_mmrec(const mmrec_model_config *config, const mmr
     mmrec_graph_scope(graph, -1, "");
     mmrec_tensor norm = mmrec_graph_param(graph, "norm.weight", mmrec_shape1(config->dim));
     mmrec_tensor logits = mmrec_add2(graph, MMREC_OP_linear, mmrec_add2(graph, MMREC_OP_rmsnorm, x, norm), m.table);
-    mmrec_graph_keep(graph, logits, "logits");
+    /* With gradients the classifier writes over them: B T V values are not kept for nobody. */
+    if (run->logits || !run->gradient) mmrec_graph_keep(graph, logits, "logits");
     mmrec_tensor loss = with_loss.loss ? add_loss(&m, logits) : 0;
     if (!run->gradient) return mmrec_graph_status(graph, error);
     mmrec_seed seed = {loss, 0, 1};

@@ -70,7 +70,8 @@ static mmrec_status runner_build(const mmrec_stream *s, runner *r, int64_t time,
     mmrec_model_run run = {.batch = s->batch, .time = time, .hem = s->hem, .carried = s->started};
     mmrec_plan_options no_options = {0};
     mmrec_exec_options options = {.params_from = s->params_from};
-    MMREC_TRY(mmrec_graph_create(s->allocator, s->backend->real, s->threads, &r->graph, error));
+    MMREC_TRY(mmrec_graph_create(s->allocator, mmrec_graph_dtype(mmrec_exec_graph(s->params_from)),
+                                 mmrec_backend_threads(s->backend, s->threads), &r->graph, error));
     MMREC_TRY(mmrec_model_build(MMREC_MODEL_mmrec, &s->config, &run, r->graph, error));
     MMREC_TRY(mmrec_plan_create(s->allocator, r->graph, no_options, &r->plan, error));
     MMREC_TRY(mmrec_exec_create(s->allocator, s->backend, r->graph, r->plan, options, &r->exec, error));

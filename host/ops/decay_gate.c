@@ -59,7 +59,8 @@ static inline float clamp_gamma(float p) {
     return p > 0.999999f ? 0.999999f : p;
 }
 
-static void value_span(const mmrec_op_call *call, float *const *at, int64_t count) {
+static void value_span(const mmrec_op_call *call, float *const *at, int64_t number, int64_t count) {
+    (void)number;
     (void)call;
     const float *restrict a = at[0], *restrict b = at[1];
     float *restrict gamma = at[2];
@@ -95,7 +96,8 @@ static void two_gradients(float *const *at, float *restrict da, float *restrict 
     }
 }
 
-static void slope_span(const mmrec_op_call *call, float *const *at, int64_t count) {
+static void slope_span(const mmrec_op_call *call, float *const *at, int64_t number, int64_t count) {
+    (void)number;
     float da[FAST_SPAN], db[FAST_SPAN];
     if (at[1])
         two_gradients(at, da, db, count);

@@ -20,8 +20,9 @@ static inline void fast_deliver(float *restrict to, const float *restrict value,
     }
 }
 
-/* at[i]: where the span starts in view i, NULL where that view is absent. */
-typedef void (*fast_span_function)(const mmrec_op_call *call, float *const *at, int64_t count);
+/* at[i]: where the span starts in view i, NULL where that view is absent. `number`: r * columns + c of its first
+ * element. */
+typedef void (*fast_span_function)(const mmrec_op_call *call, float *const *at, int64_t number, int64_t count);
 
 /* The matrix of `count` views of one shape (absent ones do not matter): one long row where none has padding. */
 static inline fast_matrix fast_matrix_all(const mmrec_view *const *views, int count) {
@@ -53,7 +54,7 @@ static inline void fast_each(const mmrec_op_call *call, const mmrec_view *const 
     for (int64_t span = 0; span < total; span++) {
         float *at[FAST_EACH_VIEWS];
         int64_t elements = fast_span_at(&m, views, count, span, at);
-        function(call, at, elements);
+        function(call, at, span / m.spans * m.columns + span % m.spans * FAST_SPAN, elements);
     }
 }
 

@@ -7,6 +7,7 @@
  * rows within chunks of at least 64, then the chunks, whatever the number of threads. The variance takes a second pass
  * over the row, which is in the cache: the one-pass form loses all digits where |mean| is 1e4 times the spread. */
 #include "fast_loop.h"
+#include "pieces_device.h"
 
 enum { IN_X, IN_WEIGHT, IN_BIAS };
 
@@ -177,6 +178,11 @@ static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
     return MMREC_OK;
 }
 
+static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    row_pieces pieces = pieces_of_norm(mmrec_shape_rows(&sizes->in[IN_X]), MMREC_SIZE(sizes, D));
+    return pass == MMREC_BACKWARD ? 2 * pieces_bytes(pieces) : 0;
+}
+
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     double rows = (double)mmrec_shape_rows(&sizes->in[IN_X]), width = (double)MMREC_SIZE(sizes, D);
     mmrec_work forward_work = {rows * (8 * width + 4), rows, 0};
@@ -185,8 +191,8 @@ static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
 }
 
 /* One column alone has no gradient, only the rounding of a difference times rstd: a larger eps keeps that small. */
-static const char *const samples[] = {"N=1 D=1 eps=1", "N=3 D=5 eps=0.1", "N=17 D=13", "B=5 T=13 D=65",
-                                      "N=131 D=7",     "N=2 D=257",       NULL};
+static const char *const samples[] = {"N=1 D=1 eps=1", "N=3 D=5 eps=0.1", "N=17 D=13",  "B=5 T=13 D=65",
+                                      "N=131 D=7",     "N=2 D=257",       "N=3 D=1030", NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(layernorm);
 const mmrec_op_def MMREC_OP_DEFINE(layernorm) = {
@@ -194,16 +200,18 @@ const mmrec_op_def MMREC_OP_DEFINE(layernorm) = {
     .formula = "y = (x - mean) / sqrt(var + eps) w + b",
     .source = "Ba, Kiros and Hinton, \"Layer normalization\", 2016",
     .in = {{.name = "x", .dims = "* D", .flags = MMREC_ARG_KEEP},
-           {.name = "weight", .dims = "D", .flags = MMREC_ARG_KEEP},
-           {.name = "bias", .dims = "D"}},
+           {.name = "weight", .dims = "D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32},
+           {.name = "bias", .dims = "D", .flags = MMREC_ARG_F32}},
     .out = {{.name = "y", .dims = "* D"}},
-    .saved = {{.name = "mean", .dims = "* 1"}, {.name = "rstd", .dims = "* 1"}},
+    .saved = {{.name = "mean", .dims = "* 1", .flags = MMREC_ARG_F32},
+              {.name = "rstd", .dims = "* 1", .flags = MMREC_ARG_F32}},
     .attr = {"eps"},
     .attr_default = {1e-5},
     .infer = infer,
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .device_scratch = device_scratch,
     .tolerance = {1e-6, 3e-6,
                   "forward: the mean's rounding and those of variance, root and three products, under 8 eps of the "
                   "largest result; backward: sums of at most 131 rows, near sqrt(131) eps / 2 = 7e-7 of the largest, "

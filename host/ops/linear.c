@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "fast_loop.h"
+#include "pieces_device.h"
 
 enum { IN_X, IN_WEIGHT, IN_BIAS };
 
@@ -125,6 +126,11 @@ static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
     return MMREC_OK;
 }
 
+static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    if (pass == MMREC_FORWARD || ((sizes->given >> IN_BIAS) & 1u) == 0) return 0;
+    return pieces_bytes(pieces_of_bias(mmrec_shape_rows(&sizes->in[IN_X]), MMREC_SIZE(sizes, F)));
+}
+
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     double rows = (double)mmrec_shape_rows(&sizes->in[IN_X]);
     double product = rows * (double)MMREC_SIZE(sizes, D) * (double)MMREC_SIZE(sizes, F);
@@ -143,13 +149,14 @@ const mmrec_op_def MMREC_OP_DEFINE(linear) = {
     .formula = "y = x W^T + b",
     .source = "the affine map of the block's projections",
     .in = {{.name = "x", .dims = "* D", .flags = MMREC_ARG_KEEP},
-           {.name = "weight", .dims = "F D", .flags = MMREC_ARG_KEEP},
-           {.name = "bias", .dims = "F", .flags = MMREC_ARG_OPTIONAL}},
+           {.name = "weight", .dims = "F D", .flags = MMREC_ARG_KEEP | MMREC_ARG_WEIGHT},
+           {.name = "bias", .dims = "F", .flags = MMREC_ARG_OPTIONAL | MMREC_ARG_WEIGHT}},
     .out = {{.name = "y", .dims = "* F"}},
     .infer = infer,
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .device_scratch = device_scratch,
     .tolerance = {2e-6, 4e-6,
                   "sums of at most 130 normal products, whose error is near sqrt(130) eps / 2 = 7e-7 of the largest "
                   "result; gradients hold two roundings more where they are added"},

@@ -3,6 +3,7 @@
  * Source: the planning error of the MM-Rec block.
  * Order of sums: the float forward adds up spans of at most 1024 elements in float and the spans, in order, in double;
  * spans follow from the shape, so the result does not depend on the number of threads. */
+#include "mean_square_device.h"
 #include "op_impl.h"
 
 #if MMREC_REAL_F32
@@ -53,6 +54,11 @@ static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
     return MMREC_OK;
 }
 
+static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    (void)sizes;
+    return pass == MMREC_FORWARD ? MEAN_SQUARE_PARTS * sizeof(float) : 0;
+}
+
 #if MMREC_REAL_F32
 static float span_sum(const float *restrict a, const float *restrict b, int64_t count) {
     float sum = 0;
@@ -78,7 +84,8 @@ static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) 
     return MMREC_OK;
 }
 
-static void gradient_span(const mmrec_op_call *call, float *const *at, int64_t count) {
+static void gradient_span(const mmrec_op_call *call, float *const *at, int64_t number, int64_t count) {
+    (void)number;
     const float *restrict a = at[0], *restrict b = at[1];
     float *restrict da = at[2], *restrict db = at[3];
     double elements = (double)mmrec_shape_elements(&call->in[IN_A].shape);
@@ -111,11 +118,12 @@ const mmrec_op_def MMREC_OP_DEFINE(mean_square) = {
     .source = "the planning error of the block",
     .in = {{.name = "a", .dims = "* D", .flags = MMREC_ARG_KEEP},
            {.name = "b", .dims = "* D", .flags = MMREC_ARG_KEEP}},
-    .out = {{.name = "loss", .dims = "1"}},
+    .out = {{.name = "loss", .dims = "1", .flags = MMREC_ARG_F32}},
     .infer = infer,
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .device_scratch = device_scratch,
     .tolerance = {5e-6, 4e-7,
                   "the plain float sum of 38 thousand squares of one sign loses sqrt(n)/2 eps on average; a gradient "
                   "is two rounded products of a rounded difference"},

@@ -6,6 +6,7 @@
  * The probabilities are saved as (H, B, T, M): all rows that read one memory through one head lie together, so a
  * shared memory sees one matrix of B T rows.
  * Backward of the softmax: ds = p (dp - sum dp p) / sqrt(D / H). */
+#include "attention_device.h"
 #include "memory_rows.h"
 
 #if MMREC_REAL_F32
@@ -298,6 +299,11 @@ static mmrec_status fast_backward(const mmrec_op_call *call, mmrec_error *error)
 }
 #endif
 
+static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    int64_t floats = attention_scores(sizes) + 2 * attention_parts(sizes);
+    return pass == MMREC_BACKWARD ? (size_t)floats * sizeof(float) : 0;
+}
+
 /* Per row and head: the products 2 slots width each, 4 in backward and a fifth for the gradient of the scores. */
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     double rows = (double)MMREC_SIZE(sizes, B) * (double)MMREC_SIZE(sizes, T), slots = (double)MMREC_SIZE(sizes, M);
@@ -319,16 +325,17 @@ const mmrec_op_def MMREC_OP_DEFINE(memory_attention) = {
     .formula = "ctx = softmax(query key^T / sqrt(D / H)) value, per head",
     .source = "step 5 of the block, the read from memory",
     .in = {{.name = "query", .dims = "B T D", .flags = MMREC_ARG_KEEP},
-           {.name = "key", .dims = "* M D", .flags = MMREC_ARG_KEEP},
-           {.name = "value", .dims = "* M D", .flags = MMREC_ARG_KEEP}},
+           {.name = "key", .dims = "* M D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32},
+           {.name = "value", .dims = "* M D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32}},
     .out = {{.name = "ctx", .dims = "B T D"}},
-    .saved = {{.name = "probs", .dims = "H B T M"}},
+    .saved = {{.name = "probs", .dims = "H B T M", .flags = MMREC_ARG_F32}},
     .attr = {"heads"},
     .attr_default = {1},
     .infer = infer,
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .device_scratch = device_scratch,
     .tolerance = {2e-6, 5e-6,
                   "scores of magnitude up to 30 are rounded to 2e-6 before the exponential, in head widths up to 66; "
                   "gradients of the memory are sums over up to 303 rows"},

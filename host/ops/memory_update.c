@@ -3,6 +3,7 @@
  * Source: step 8 of the MM-Rec block. The gradient is stopped: nothing here is differentiable. The first memory may be
  * shared by all batch rows; the next one is per row. */
 #include "memory_rows.h"
+#include "pieces_device.h"
 
 #if MMREC_REAL_F32
 #include "fast_loop.h"
@@ -76,6 +77,11 @@ static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) 
 }
 #endif
 
+static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    row_pieces pieces = pieces_of_steps(MMREC_SIZE(sizes, T), MMREC_SIZE(sizes, D));
+    return pass == MMREC_FORWARD ? (size_t)MMREC_SIZE(sizes, B) * pieces_bytes(pieces) : 0;
+}
+
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     double columns = (double)MMREC_SIZE(sizes, B) * (double)MMREC_SIZE(sizes, D);
     double each = (double)MMREC_SIZE(sizes, T) + 2 + 2 * (double)MMREC_SIZE(sizes, S);
@@ -92,15 +98,16 @@ const mmrec_op_def MMREC_OP_DEFINE(memory_update) = {
     .name = "memory_update",
     .formula = "m_next = decay m + (1 - decay) mean_t y",
     .source = "step 8 of the block",
-    .in = {{.name = "m", .dims = "* S D", .flags = MMREC_ARG_NO_GRAD},
+    .in = {{.name = "m", .dims = "* S D", .flags = MMREC_ARG_NO_GRAD | MMREC_ARG_F32},
            {.name = "y", .dims = "B T D", .flags = MMREC_ARG_NO_GRAD}},
-    .out = {{.name = "m_next", .dims = "B S D", .flags = MMREC_ARG_NO_GRAD}},
+    .out = {{.name = "m_next", .dims = "B S D", .flags = MMREC_ARG_NO_GRAD | MMREC_ARG_F32}},
     .attr = {"decay"},
     .attr_default = {0.99},
     .infer = infer,
     .work = work,
     .function = {forward, NULL},
     .fast = {MMREC_FAST(fast_forward), NULL},
+    .device_scratch = device_scratch,
     .tolerance = {1e-6, 0, "sums of up to 67 normal values, 64 at a time: 8 eps of their magnitude, over their mean"},
     .samples = samples,
     .bench = "B=2 N=2 T=1024 S=1024 D=1024",

@@ -25,6 +25,8 @@
  * Order of sums: bias first, then z, then h in the order of the inner axis. */
 #include "op_impl.h"
 
+#include "ops/recurrence_device.h"
+
 enum { IN_Z, IN_GAMMA, IN_H0, IN_GATE_WEIGHT, IN_GATE_BIAS, IN_MDI_WEIGHT, IN_MDI_BIAS };
 enum { OUT_H, OUT_N };
 enum { ATTR_BF16 };
@@ -214,6 +216,10 @@ static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
     return MMREC_OK;
 }
 
+static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    return recurrence_sizes_of(sizes, pass).bytes;
+}
+
 /* Forward, per element: 3 products of depth D on top of a bias, 2 sigmoids of 3, 10 for n and h. Backward: 1 product
  * for the block gate, 3 in the sweep, 3 for the weights, the rest elementwise; dout joins at all steps but the last. */
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
@@ -260,21 +266,23 @@ const mmrec_op_def MMREC_OP_DEFINE(recurrence) = {
     .name = "recurrence",
     .formula = "h' = z a + gamma h + 0.1 n, n = (1-m) h + m z + gamma h, a = s(Wg h + bg), m = s(Wm [z;h] + bm)",
     .source = "the MM-Rec block's recurrence over time",
-    .in = {{.name = "z", .dims = "B T D", .flags = MMREC_ARG_KEEP},
+    /* The state carries what a storage type rounds off from step to step: all f32. */
+    .in = {{.name = "z", .dims = "B T D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32},
            {.name = "gamma", .dims = "B T D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32, .low = 0.05, .high = 0.95},
-           {.name = "h0", .dims = "B D", .flags = MMREC_ARG_KEEP},
-           {.name = "gate_weight", .dims = "D D", .flags = MMREC_ARG_KEEP, .low = -0.3, .high = 0.3},
-           {.name = "gate_bias", .dims = "D", .flags = MMREC_ARG_KEEP},
-           {.name = "mdi_weight", .dims = "D 2D", .flags = MMREC_ARG_KEEP, .low = -0.3, .high = 0.3},
-           {.name = "mdi_bias", .dims = "D", .flags = 0}},
-    .out = {{.name = "h", .dims = "B T D", .flags = MMREC_ARG_KEEP},
-            {.name = "n", .dims = "B T D", .flags = MMREC_ARG_OPTIONAL | MMREC_ARG_NO_GRAD}},
-    .saved = {{.name = "m", .dims = "B T D"}},
+           {.name = "h0", .dims = "B D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32},
+           {.name = "gate_weight", .dims = "D D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32, .low = -0.3, .high = 0.3},
+           {.name = "gate_bias", .dims = "D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32},
+           {.name = "mdi_weight", .dims = "D 2D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32, .low = -0.3, .high = 0.3},
+           {.name = "mdi_bias", .dims = "D", .flags = MMREC_ARG_F32}},
+    .out = {{.name = "h", .dims = "B T D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32},
+            {.name = "n", .dims = "B T D", .flags = MMREC_ARG_OPTIONAL | MMREC_ARG_NO_GRAD | MMREC_ARG_F32}},
+    .saved = {{.name = "m", .dims = "B T D", .flags = MMREC_ARG_F32}},
     .attr = {"bf16"},
     .infer = infer,
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .device_scratch = device_scratch,
     .tolerance =
         {2e-6, 7e-6,
          "sums of 3 D <= 400 products whose rounding the state carries on by up to 1.15 a step, gradients both "

@@ -34,14 +34,16 @@ static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
 }
 
 #if MMREC_REAL_F32
-static void value_span(const mmrec_op_call *call, float *const *at, int64_t count) {
+static void value_span(const mmrec_op_call *call, float *const *at, int64_t number, int64_t count) {
+    (void)number;
     (void)call;
     const float *restrict x = at[0];
     float *restrict y = at[1];
     for (int64_t i = 0; i < count; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];
 }
 
-static void slope_span(const mmrec_op_call *call, float *const *at, int64_t count) {
+static void slope_span(const mmrec_op_call *call, float *const *at, int64_t number, int64_t count) {
+    (void)number;
     const float *restrict x = at[0], *restrict dy = at[1];
     float *restrict dx = at[2];
     bool add = accumulates(call, 0);

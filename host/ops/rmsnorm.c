@@ -6,6 +6,7 @@
  * adds columns, then rows, one by one. The fast functions add columns in vector lanes, and rows within chunks of at
  * least 64, then the chunks, whatever the number of threads. */
 #include "fast_loop.h"
+#include "pieces_device.h"
 
 enum { IN_X, IN_WEIGHT };
 
@@ -127,6 +128,11 @@ static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
     return MMREC_OK;
 }
 
+static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    row_pieces pieces = pieces_of_norm(mmrec_shape_rows(&sizes->in[IN_X]), MMREC_SIZE(sizes, D));
+    return pass == MMREC_BACKWARD ? pieces_bytes(pieces) : 0;
+}
+
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     double rows = (double)mmrec_shape_rows(&sizes->in[IN_X]), width = (double)MMREC_SIZE(sizes, D);
     mmrec_work forward_work = {rows * (4 * width + 2), rows, 0};
@@ -135,8 +141,8 @@ static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
 }
 
 /* One column alone normalises to its sign, with a gradient of eps / rms: a larger eps keeps it measurable. */
-static const char *const samples[] = {"N=1 D=1 eps=0.5", "N=3 D=5", "N=17 D=13 eps=0.01", "B=5 T=13 D=65", "N=131 D=7",
-                                      "N=2 D=257",       NULL};
+static const char *const samples[] = {"N=1 D=1 eps=0.5", "N=3 D=5",   "N=17 D=13 eps=0.01", "B=5 T=13 D=65",
+                                      "N=131 D=7",       "N=2 D=257", "N=3 D=1030",         NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(rmsnorm);
 const mmrec_op_def MMREC_OP_DEFINE(rmsnorm) = {
@@ -145,15 +151,16 @@ const mmrec_op_def MMREC_OP_DEFINE(rmsnorm) = {
     .source =
         "Zhang and Sennrich, \"Root mean square layer normalization\", 2019; epsilon placed as in the MM-Rec block",
     .in = {{.name = "x", .dims = "* D", .flags = MMREC_ARG_KEEP},
-           {.name = "weight", .dims = "D", .flags = MMREC_ARG_KEEP}},
+           {.name = "weight", .dims = "D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32}},
     .out = {{.name = "y", .dims = "* D"}},
-    .saved = {{.name = "rms", .dims = "* 1"}},
+    .saved = {{.name = "rms", .dims = "* 1", .flags = MMREC_ARG_F32}},
     .attr = {"eps"},
     .attr_default = {1e-6},
     .infer = infer,
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .device_scratch = device_scratch,
     .tolerance =
         {5e-7, 2e-6,
          "forward: the roundings of sum, root, division and two products, under 4 eps of the result; backward: "

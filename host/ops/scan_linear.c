@@ -4,6 +4,7 @@
  * g_t = dh_t + r, du_t = g_t, dgamma_t = g_t h_{t-1}, r = gamma_t g_t; in the end dh0 = r.
  * Cut into chunks (scan_parts.h), what a chunk does to the state (or to r) is x -> decay x + gain; those pairs are
  * found in a first pass without writing anything, and the second runs the same sums as the plain sweep. */
+#include "scan_device.h"
 #include "scan_parts.h"
 
 enum { IN_GAMMA, IN_U, IN_H0 };
@@ -11,6 +12,11 @@ enum { ATTR_CHUNK };
 
 static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
     return scan_infer("scan_linear", sizes, sizes->attr[ATTR_CHUNK], 2, error);
+}
+
+static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    (void)pass;
+    return scan_device_scratch(sizes, sizes->attr[ATTR_CHUNK], 2);
 }
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
@@ -187,14 +193,9 @@ static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     return w;
 }
 
-static const char *const samples[] = {"B=1 T=1 D=1",
-                                      "B=2 T=2 D=5",
-                                      "B=3 T=3 D=65 chunk=2",
-                                      "B=2 T=17 D=13 chunk=4",
-                                      "B=1 T=65 D=129 chunk=16",
-                                      "B=1 T=259 D=67",
-                                      "B=3 T=67 D=193",
-                                      NULL};
+static const char *const samples[] = {
+    "B=1 T=1 D=1",    "B=2 T=2 D=5",    "B=3 T=3 D=65 chunk=2",     "B=2 T=17 D=13 chunk=4",  "B=1 T=65 D=129 chunk=16",
+    "B=1 T=259 D=67", "B=3 T=67 D=193", "B=2 T=300 D=37 chunk=200", "B=2 T=7 D=1100 chunk=2", NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(scan_linear);
 const mmrec_op_def MMREC_OP_DEFINE(scan_linear) = {
@@ -203,14 +204,15 @@ const mmrec_op_def MMREC_OP_DEFINE(scan_linear) = {
     .source = "the linear recurrence of the associative scan",
     .in = {{.name = "gamma", .dims = "B T D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32, .low = 0.5, .high = 1},
            {.name = "u", .dims = "B T D"},
-           {.name = "h0", .dims = "B D", .flags = MMREC_ARG_KEEP}},
-    .out = {{.name = "h", .dims = "B T D", .flags = MMREC_ARG_KEEP}},
+           {.name = "h0", .dims = "B D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32}},
+    .out = {{.name = "h", .dims = "B T D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32}},
     .attr = {"chunk"},
     .attr_default = {0},
     .infer = infer,
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .device_scratch = device_scratch,
     .tolerance = {1e-6, 1e-6, "decays near 0.75 forget an error within a few steps: a handful of roundings of |h|"},
     .samples = samples,
     .bench = "B=2 T=1024 D=1024",

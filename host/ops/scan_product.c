@@ -3,6 +3,7 @@
  * Source: the exponential product of the MM-Rec paper's associative scan.
  * dgamma_i = (sum over t >= i of dy_t y_t) / (gamma_i + 1e-8), zero where the clamp acts.
  * Order of sums: along T; cut into chunks (scan_parts.h) the sums of the chunks before are added as one number. */
+#include "scan_device.h"
 #include "scan_parts.h"
 
 #if MMREC_REAL_F32
@@ -16,6 +17,11 @@ static const double epsilon = 1e-8, log_min = -50, smallest = 1.928749847963918e
 
 static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
     return scan_infer("scan_product", sizes, sizes->attr[ATTR_CHUNK], 1, error);
+}
+
+static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    (void)pass;
+    return scan_device_scratch(sizes, sizes->attr[ATTR_CHUNK], 1);
 }
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
@@ -177,14 +183,9 @@ static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     return w;
 }
 
-static const char *const samples[] = {"B=1 T=1 D=1",
-                                      "B=2 T=2 D=5",
-                                      "B=3 T=3 D=65 chunk=2",
-                                      "B=2 T=17 D=13 chunk=4",
-                                      "B=1 T=65 D=129 chunk=16",
-                                      "B=1 T=259 D=67",
-                                      "B=3 T=67 D=193",
-                                      NULL};
+static const char *const samples[] = {
+    "B=1 T=1 D=1",    "B=2 T=2 D=5",    "B=3 T=3 D=65 chunk=2",     "B=2 T=17 D=13 chunk=4",  "B=1 T=65 D=129 chunk=16",
+    "B=1 T=259 D=67", "B=3 T=67 D=193", "B=2 T=300 D=37 chunk=200", "B=2 T=7 D=1100 chunk=2", NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(scan_product);
 const mmrec_op_def MMREC_OP_DEFINE(scan_product) = {
@@ -193,13 +194,14 @@ const mmrec_op_def MMREC_OP_DEFINE(scan_product) = {
     .source = "the exponential product of the associative scan",
     /* Past 1, so that the clamp acts. */
     .in = {{.name = "gamma", .dims = "B T D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32, .low = 0.6, .high = 1.1}},
-    .out = {{.name = "y", .dims = "B T D", .flags = MMREC_ARG_KEEP}},
+    .out = {{.name = "y", .dims = "B T D", .flags = MMREC_ARG_KEEP | MMREC_ARG_F32}},
     .attr = {"chunk"},
     .attr_default = {0},
     .infer = infer,
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .device_scratch = device_scratch,
     .tolerance =
         {1e-6, 2e-6,
          "y is e^s with s rounded to 6e-8 |s| per step; y falls faster than that error grows. The gradient adds "

@@ -84,16 +84,16 @@ static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     return pass == MMREC_FORWARD ? forward_work : backward_work;
 }
 
-static const char *const samples[] = {"N=1 D=1",    "N=3 D=5",   "N=17 D=13", "B=2 T=3 D=65",
-                                      "N=129 D=17", "N=3 D=257", NULL};
+static const char *const samples[] = {"N=1 D=1",    "N=3 D=5",   "N=17 D=13",  "B=2 T=3 D=65",
+                                      "N=129 D=17", "N=3 D=257", "N=3 D=1030", NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(softmax);
 const mmrec_op_def MMREC_OP_DEFINE(softmax) = {
     .name = "softmax",
     .formula = "y = exp(x - max x) / sum exp(x - max x)",
     .source = "the normalised exponential",
-    /* exp of these overflows in float unless the maximum is subtracted first. */
-    .in = {{.name = "x", .dims = "* D", .low = 84, .high = 94}},
+    /* exp of these is next to nothing in float unless the maximum is subtracted first, and a zero is far above them. */
+    .in = {{.name = "x", .dims = "* D", .low = -104, .high = -94}},
     .out = {{.name = "y", .dims = "* D", .flags = MMREC_ARG_KEEP}},
     .work = work,
     .function = {forward, backward},

@@ -62,8 +62,9 @@ static void case_fields(csv_row *row, const mmrec_bench_case *c, const mmrec_ben
     text_field(row, "recompute", run->recompute ? "on" : "off");
 }
 
-static void run_fields(csv_row *row, const mmrec_report *report) {
+static void run_fields(csv_row *row, const mmrec_report *report, const char *dtype) {
     text_field(row, "backend", report->bench.backend);
+    text_field(row, "dtype", dtype);
     whole_field(row, "threads", report->bench.machine.threads);
 }
 
@@ -82,10 +83,25 @@ static void series_fields(csv_row *row, const mmrec_bench_row *r, const mmrec_ro
     real_field(row, "mad_ns", f->valid, s->mad);
     text_field(row, "stop", f->valid ? mmrec_stop_reason_name(r->series.stop) : "");
     real_field(row, "waited_share", f->valid, r->series.waited_share);
-    real_field(row, "flops", f->valid, r->work.flops);
-    real_field(row, "bytes", f->valid, r->work.bytes);
-    real_field(row, "flops_per_s", f->valid, f->flops_per_s);
-    real_field(row, "bytes_per_s", f->valid, f->bytes_per_s);
+    real_field(row, "flops", f->has_work, r->work.flops);
+    real_field(row, "bytes", f->has_work, r->work.bytes);
+    real_field(row, "flops_per_s", f->has_work, f->flops_per_s);
+    real_field(row, "bytes_per_s", f->has_work, f->bytes_per_s);
+}
+
+static void device_fields(csv_row *row, const mmrec_report *report, const mmrec_timing *timing,
+                          const mmrec_bench_row *r, const mmrec_row_figures *f) {
+    const mmrec_series *s = &r->series;
+    bool device = report->bench.device.name[0] != '\0';
+    text_field(row, "device", report->bench.device.name);
+    text_field(row, "timer", mmrec_timer_name(timing->used));
+    text_field(row, "cache", !device ? "" : timing->cold ? "cold" : "hot");
+    text_field(row, "untimed", s->untimed ? s->untimed : "");
+    known_field(row, "launches", r->launches);
+    real_field(row, "host_median_ns", f->has_host, s->host.median);
+    real_field(row, "host_ci95_low_ns", f->has_host && f->has_interval, s->host.ci95.low);
+    real_field(row, "host_ci95_high_ns", f->has_host && f->has_interval, s->host.ci95.high);
+    real_field(row, "slowed_samples", device && timing->clocks && f->valid, s->throttled);
 }
 
 static void check_fields(csv_row *row, const mmrec_bench_check *c) {
@@ -107,9 +123,8 @@ static void memory_fields(csv_row *row, const mmrec_memory_figures *m) {
     }
 }
 
-static void paired_fields(csv_row *row, const mmrec_report *report, const mmrec_paired *p) {
-    char name[MMREC_NAME_TEXT];
-    text_field(row, "ratio_of", p->valid ? mmrec_ratio_name(report, name) : "");
+static void paired_fields(csv_row *row, const char *ratio_of, const mmrec_paired *p) {
+    text_field(row, "ratio_of", p->valid ? ratio_of : "");
     real_field(row, "ratio", p->valid, p->ratio);
     real_field(row, "ratio_ci95_low", p->valid, p->ci95.low);
     real_field(row, "ratio_ci95_high", p->valid, p->ci95.high);
@@ -122,14 +137,15 @@ static void measure_row(csv_row *row, const mmrec_report *report, int index, int
     const mmrec_bench_row *measured = &s->row[kind];
     mmrec_row_figures f = mmrec_figures_of(measured, mmrec_figures_layers(&r->input, kind), &report->bench.ceilings);
     bool block = kind == MMREC_MEASURE_BLOCK_FORWARD || kind == MMREC_MEASURE_BLOCK_BACKWARD;
-    char failure[MMREC_ERROR_MESSAGE];
+    char failure[MMREC_ERROR_MESSAGE], name[MMREC_NAME_TEXT];
     whole_field(row, "case", index + 1);
     text_field(row, "side", mmrec_side_name(report, side));
     text_field(row, "hem", s->hem ? "on" : "off");
     text_field(row, "measure", mmrec_measure_kind_name(kind));
-    run_fields(row, report);
+    run_fields(row, report, mmrec_dtype_name(report->bench.dtype));
     case_fields(row, &r->input, &report->setup->run);
     series_fields(row, measured, &f);
+    device_fields(row, report, &report->bench.timing, measured, &f);
     known_field(row, "tokens", measured->tokens);
     real_field(row, "tokens_per_s", f.valid, f.tokens_per_s);
     real_field(row, "per_layer_ns", f.valid, f.per_layer_ns);
@@ -138,7 +154,7 @@ static void measure_row(csv_row *row, const mmrec_report *report, int index, int
     real_field(row, "overhead_ns", f.valid, measured->overhead_ns);
     known_field(row, "parameters", r->parameters);
     memory_fields(row, block ? &s->block_memory : &s->model_memory);
-    paired_fields(row, report, &r->paired[kind]);
+    paired_fields(row, mmrec_ratio_name(report, name), &r->paired[kind]);
     check_fields(row, &s->check);
     mmrec_case_failure(report, r, failure, sizeof failure);
     text_field(row, "failure", failure);
@@ -149,25 +165,35 @@ static void case_rows(csv_row *row, const mmrec_report *report, int index) {
     for (int side = 0; side < 2; side++) {
         if (!report->bench.cases[index].side[side].present) continue;
         for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) {
+            if (!mmrec_measure_wanted(&report->setup->run, (mmrec_measure_kind)kind)) continue;
             if (row->header) measure_row(row, report, index, side, (mmrec_measure_kind)kind);
             measure_row(row, report, index, side, (mmrec_measure_kind)kind);
         }
     }
 }
 
-static void op_row(csv_row *row, const mmrec_report *report, const mmrec_op_result *op, int pass) {
-    mmrec_row_figures f = mmrec_figures_of(&op->pass[pass], 1, &report->bench.ceilings);
-    char failure[MMREC_ERROR_MESSAGE];
-    text_field(row, "op", op->op);
+/* An op, or its yardstick, which lacks some of what an op has. */
+static void op_row(csv_row *row, const mmrec_report *report, const mmrec_op_result *op, int pass, bool yardstick) {
+    static const mmrec_bench_check unchecked;
+    static const mmrec_paired unpaired;
+    const mmrec_op_against *a = &op->against;
+    mmrec_bench_row measured = yardstick ? a->row[pass] : op->pass[pass];
+    if (yardstick && a->missing[0]) measured.series.untimed = a->missing;
+    mmrec_row_figures f = mmrec_figures_of(&measured, 1, &report->bench.ceilings);
+    char failure[MMREC_ERROR_MESSAGE] = "", name[MMREC_NAME_TEXT];
+    bool rated = !yardstick && op->ceiling_ratio[pass] > 0;
+    text_field(row, "op", yardstick ? mmrec_against_name(a->what) : op->op);
     text_field(row, "size", op->size);
-    text_field(row, "check_size", op->check_size);
-    text_field(row, "pass", pass == MMREC_FORWARD ? "forward" : "backward");
-    run_fields(row, report);
-    series_fields(row, &op->pass[pass], &f);
-    real_field(row, "ceiling_ratio", op->ceiling_ratio[pass] > 0, op->ceiling_ratio[pass]);
-    text_field(row, "ceiling", !(op->ceiling_ratio[pass] > 0) ? "" : op->flops_bound[pass] ? "sgemm" : "copy");
-    check_fields(row, &op->check);
-    mmrec_op_failure(op, failure, sizeof failure);
+    text_field(row, "check_size", yardstick ? "" : op->check_size);
+    text_field(row, "pass", mmrec_pass_name(pass));
+    run_fields(row, report, yardstick ? "" : mmrec_dtype_name(report->bench.dtype)); /* it says its own */
+    series_fields(row, &measured, &f);
+    device_fields(row, report, &op->timing, &measured, &f);
+    real_field(row, "ceiling_ratio", rated, op->ceiling_ratio[pass]);
+    text_field(row, "ceiling", !rated ? "" : op->flops_bound[pass] ? "sgemm" : "copy");
+    paired_fields(row, mmrec_against_ratio_name(op, name), yardstick ? &unpaired : &a->paired[pass]);
+    check_fields(row, yardstick ? &unchecked : &op->check);
+    if (!yardstick) mmrec_op_failure(op, failure, sizeof failure);
     text_field(row, "failure", failure);
     end_row(row);
 }
@@ -176,14 +202,16 @@ static void op_rows(csv_row *row, const mmrec_report *report, const mmrec_op_res
     for (int pass = 0; pass < MMREC_PASSES; pass++) {
         bool only_failure = pass == MMREC_FORWARD && op->failure[0];
         if (!op->has_pass[pass] && !only_failure) continue;
-        if (row->header) op_row(row, report, op, pass);
-        op_row(row, report, op, pass);
+        if (row->header) op_row(row, report, op, pass, false);
+        op_row(row, report, op, pass, false);
+        if (op->against.what != MMREC_AGAINST_NONE && op->has_pass[pass]) op_row(row, report, op, pass, true);
     }
 }
 
 static void plan_row(csv_row *row, const mmrec_report *report, const mmrec_plan_report *p, int arena) {
     text_field(row, "hem", p->hem ? "on" : "off");
     text_field(row, "arena", mmrec_arena_name((mmrec_arena)arena));
+    text_field(row, "dtype", mmrec_dtype_name(report->bench.dtype));
     case_fields(row, &p->input, &report->setup->run);
     whole_field(row, "planned_bytes", (int64_t)p->arena_bytes[arena]);
     whole_field(row, "without_sharing_bytes", (int64_t)p->unshared_bytes[arena]);

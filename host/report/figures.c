@@ -14,13 +14,25 @@ mmrec_row_figures mmrec_figures_of(const mmrec_bench_row *row, int64_t layers, c
         f.half_width_ns = (s->ci95.high - s->ci95.low) / 2;
         f.spread = (s->q3 - s->q1) / s->median;
     }
+    const mmrec_stats *host = &row->series.host;
+    f.has_host = host->valid;
+    f.host_ns = host->median;
+    if (f.has_interval && f.has_host) f.host_half_width_ns = (host->ci95.high - host->ci95.low) / 2;
     f.tokens_per_s = (double)row->tokens * per_second;
+    f.has_work = row->work.flops + row->work.bytes > 0;
     f.flops_per_s = row->work.flops * per_second;
     f.bytes_per_s = row->work.bytes * per_second;
     f.per_layer_ns = s->median / (double)(layers > 0 ? layers : 1);
     f.sgemm_share = ceilings->sgemm_flops_per_s > 0 ? f.flops_per_s / ceilings->sgemm_flops_per_s : 0;
     return f;
 }
+
+const char *mmrec_missing_text(const mmrec_series *series, char text[MMREC_UNITS_TEXT]) {
+    snprintf(text, MMREC_UNITS_TEXT, series->untimed ? "n/a (%.30s)" : "n/a", series->untimed);
+    return text;
+}
+
+bool mmrec_row_shown(const mmrec_bench_row *row) { return row->series.stats.valid || row->series.untimed; }
 
 int64_t mmrec_figures_layers(const mmrec_bench_case *input, mmrec_measure_kind kind) {
     bool block = kind == MMREC_MEASURE_BLOCK_FORWARD || kind == MMREC_MEASURE_BLOCK_BACKWARD;
@@ -96,6 +108,17 @@ const char *mmrec_ratio_name(const mmrec_report *report, char text[MMREC_NAME_TE
     return text;
 }
 
+const char *mmrec_pass_name(int pass) { return pass == MMREC_FORWARD ? "forward" : "backward"; }
+
+const char *mmrec_against_ratio_name(const mmrec_op_result *op, char text[MMREC_NAME_TEXT]) {
+    snprintf(text, MMREC_NAME_TEXT, "%s / %s", op->op, mmrec_against_name(op->against.what));
+    return text;
+}
+
+const char *mmrec_against_missing(const mmrec_op_result *op) {
+    return op->against.missing[0] ? op->against.missing : op->against.row[MMREC_FORWARD].series.untimed;
+}
+
 const char *mmrec_report_mode(const mmrec_report *report) {
     if (report->ops) return "op";
     return report->plans ? "plan" : "model";
@@ -132,11 +155,13 @@ bool mmrec_op_failure(const mmrec_op_result *r, char *text, size_t size) {
 int mmrec_report_exit(const mmrec_report *report, char *text, size_t size) {
     char reason[MMREC_ERROR_MESSAGE], first[MMREC_ERROR_MESSAGE] = "";
     int failed = 0, all = report->bench.case_count + report->op_count;
+    bool lost = false;
     for (int i = 0; i < all; i++) {
         int op = i - report->bench.case_count;
         bool bad = op < 0 ? mmrec_case_failure(report, &report->bench.cases[i], reason, sizeof reason)
                           : mmrec_op_failure(&report->ops[op], reason, sizeof reason);
         if (bad && failed++ == 0) memcpy(first, reason, sizeof first);
+        lost = lost || (op < 0 ? report->bench.cases[i].device_lost : report->ops[op].device_lost);
     }
     text[0] = '\0';
     if (report->bench.interrupted) {
@@ -145,5 +170,5 @@ int mmrec_report_exit(const mmrec_report *report, char *text, size_t size) {
     }
     if (failed == 0) return 0;
     snprintf(text, size, "%d of %d failed; the first: %s", failed, all, first);
-    return mmrec_status_exit(MMREC_MISMATCH);
+    return mmrec_status_exit(lost ? MMREC_NO_DEVICE : MMREC_MISMATCH);
 }

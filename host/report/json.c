@@ -76,6 +76,36 @@ static void put_environment(json_out out, const mmrec_machine *m) {
     json_put_real_if(o, "load1", m->load1 >= 0, m->load1);
 }
 
+static void put_device(json_out out, const mmrec_bench_result *b) {
+    const mmrec_device_info *d = &b->device;
+    if (!d->name[0]) {
+        json_put(out, "device", json_null());
+        return;
+    }
+    json_out o = json_put_object(out, "device");
+    json_put_text(o, "name", d->name);
+    json_put_bool(o, "emulated", d->emulated);
+    json_put_whole(o, "capability", d->capability);
+    json_put_whole(o, "sms", d->sms);
+    json_put_known_size(o, "memory_bytes", d->memory_bytes);
+    json_put_known_size(o, "l2_bytes", d->l2_bytes);
+    json_put_whole(o, "runtime_version", d->runtime_version);
+    json_put_whole(o, "driver_version", d->driver_version);
+}
+
+static void put_timing(json_out out, const mmrec_bench_result *b) {
+    const mmrec_timing *t = &b->timing;
+    json_out o = json_put_object(out, "timing");
+    json_put_text(o, "wanted", mmrec_timer_name(t->wanted));
+    json_put_text(o, "used", mmrec_timer_name(t->used));
+    json_put_known(o, "fallback", t->fallback);
+    json_put(o, "cache", b->device.name[0] ? json_string(t->cold ? "cold" : "hot") : json_null());
+    json_put_bool(o, "clocks", t->clocks);
+    json_put_known(o, "no_clocks", t->no_clocks);
+    json_put_bool(o, "launch_gaps", t->gaps);
+    json_put_whole(o, "kernel_records_lost", (int64_t)t->records_lost);
+}
+
 static void put_ceilings(json_out out, const mmrec_report *report) {
     if (!report->has_ceilings) {
         json_put(out, "ceilings", json_null());
@@ -115,7 +145,7 @@ static void put_head(json_out out, const mmrec_report *report) {
     char seed[32];
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)report->bench.seed);
     json_put_text(out, "schema", "mmrec.bench");
-    json_put_text(out, "schema_version", "1.0");
+    json_put_text(out, "schema_version", "1.1");
     put_generator(out, report);
     json_put_text(out, "mode", mmrec_report_mode(report));
     json_put_text(out, "started_at", report->bench.started);
@@ -125,6 +155,10 @@ static void put_head(json_out out, const mmrec_report *report) {
     put_context(out, report);
     put_environment(out, &report->bench.machine);
     json_put_text(out, "backend", report->bench.backend);
+    json_put_known(out, "backend_choice", report->bench.choice);
+    json_put_text(out, "dtype", mmrec_dtype_name(report->bench.dtype));
+    put_device(out, &report->bench);
+    put_timing(out, &report->bench);
     json_put_text(out, "seed", seed);
     json_put_text(out, "data", report->bench.data);
     put_sampling(out, &report->setup->run);

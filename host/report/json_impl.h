@@ -36,6 +36,10 @@ void json_put_check(json_out out, const mmrec_bench_check *check);
 /* Statistics, samples and derived figures of one row, into `out` itself. */
 void json_put_series(json_out out, const mmrec_bench_row *row, const mmrec_row_figures *figures);
 
+/* What a device adds to a row: null on the host. */
+void json_put_row_of_device(json_out out, const mmrec_report *report, const mmrec_bench_row *row,
+                            const mmrec_row_figures *figures);
+
 void json_put_cases(json_out out, const mmrec_report *report);
 void json_put_comparisons(json_out out, const mmrec_report *report);
 void json_put_ops(json_out out, const mmrec_report *report);

@@ -103,13 +103,8 @@ void json_put_check(json_out out, const mmrec_bench_check *c) {
     if (!c->done) json_put_text(o, "reason", "it was not compared");
 }
 
-static void put_stats(json_out out, const mmrec_stats *s, const mmrec_row_figures *f) {
-    if (!f->valid) {
-        json_put(out, "stats", json_null());
-        json_put_text(out, "reason", "no samples were taken");
-        return;
-    }
-    json_out o = json_put_object(out, "stats");
+static void put_stats(json_out out, const char *key, const mmrec_stats *s, const mmrec_row_figures *f) {
+    json_out o = json_put_object(out, key);
     json_put_real(o, "median_ns", s->median);
     json_put_real_if(o, "ci95_low_ns", f->has_interval, s->ci95.low);
     json_put_real_if(o, "ci95_high_ns", f->has_interval, s->ci95.high);
@@ -124,9 +119,14 @@ static void put_stats(json_out out, const mmrec_stats *s, const mmrec_row_figure
 
 void json_put_series(json_out out, const mmrec_bench_row *row, const mmrec_row_figures *f) {
     const mmrec_series *s = &row->series;
-    put_stats(out, &s->stats, f);
-    json_put_real_if(out, "flops_per_s", f->valid, f->flops_per_s);
-    json_put_real_if(out, "bytes_per_s", f->valid, f->bytes_per_s);
+    if (f->valid) {
+        put_stats(out, "stats", &s->stats, f);
+    } else {
+        json_put(out, "stats", json_null());
+        json_put_text(out, "reason", s->untimed ? s->untimed : "no samples were taken");
+    }
+    json_put_real_if(out, "flops_per_s", f->has_work, f->flops_per_s);
+    json_put_real_if(out, "bytes_per_s", f->has_work, f->bytes_per_s);
     json_put_work(out, "work", &row->work);
     json_put(out, "stop_reason", f->valid ? json_string(mmrec_stop_reason_name(s->stop)) : json_null());
     json_put_whole(out, "warmup_runs", s->warmup_runs);
@@ -135,4 +135,45 @@ void json_put_series(json_out out, const mmrec_bench_row *row, const mmrec_row_f
     json_put_real_if(out, "waited_share", f->valid, s->waited_share);
     json_out samples = json_put_array(out, "samples_ns");
     for (int i = 0; i < s->count; i++) json_put_real(samples, NULL, s->samples_ns[i]);
+}
+
+static void put_kernels(json_out out, const mmrec_bench_row *row) {
+    json_out kernels = json_put_array(out, "kernels");
+    for (int i = 0; i < row->kernel_count; i++) {
+        json_out o = json_put_object(kernels, NULL);
+        json_put_text(o, "name", row->kernels[i].name);
+        json_put_real(o, "launches", row->kernels[i].launches);
+        json_put_real(o, "ns", row->kernels[i].ns);
+    }
+}
+
+static void put_notes(json_out out, const mmrec_series *s) {
+    json_out list = json_put_array(out, "samples");
+    for (int i = 0; i < s->count && s->notes; i++) {
+        const mmrec_sample_note *note = &s->notes[i];
+        char reasons[160];
+        json_out o = json_put_object(list, NULL);
+        json_put_real(o, "host_ns", note->host_ns);
+        json_put_known_size(o, "sm_mhz", (uint64_t)note->sm_mhz);
+        json_put_known_size(o, "memory_mhz", (uint64_t)note->memory_mhz);
+        json_put_known(o, "slowed_by", mmrec_throttle_text(note->throttle, reasons, sizeof reasons));
+    }
+}
+
+void json_put_row_of_device(json_out out, const mmrec_report *report, const mmrec_bench_row *row,
+                            const mmrec_row_figures *f) {
+    const mmrec_series *s = &row->series;
+    if (!report->bench.device.name[0]) {
+        json_put(out, "device", json_null());
+        return;
+    }
+    json_out o = json_put_object(out, "device");
+    json_put_known_size(o, "launches", (uint64_t)row->launches);
+    if (f->has_host)
+        put_stats(o, "host_stats", &s->host, f);
+    else
+        json_put(o, "host_stats", json_null());
+    json_put(o, "slowed_samples", report->bench.timing.clocks && f->valid ? json_integer(s->throttled) : json_null());
+    put_notes(o, s);
+    put_kernels(o, row);
 }

@@ -12,6 +12,23 @@ static void put_memory(json_out out, const char *key, const mmrec_memory_figures
     json_put_whole(o, "other_peak_bytes", (int64_t)m->other_peak);
 }
 
+static void put_phases(json_out out, const mmrec_report *report, const mmrec_bench_side *s) {
+    bool device = report->bench.device.name[0] != '\0';
+    json_out phases = json_put_array(out, "memory_phases");
+    for (int i = 0; i < MMREC_MEMORY_PHASES; i++) {
+        const mmrec_memory_point *p = &s->memory[i];
+        if (!p->taken) continue;
+        json_out o = json_put_object(phases, NULL);
+        json_put_text(o, "phase", mmrec_memory_phase_name((mmrec_memory_phase)i));
+        json_put_whole(o, "planned_bytes", (int64_t)p->planned_bytes);
+        json_put_whole(o, "allocated_bytes", (int64_t)p->allocated_bytes);
+        json_put_whole(o, "allocated_peak_bytes", (int64_t)p->allocated_peak);
+        json_put(o, "device_used_bytes", device ? json_integer((json_int_t)p->device_used_bytes) : json_null());
+        json_put(o, "unaccounted_bytes",
+                 device ? json_integer(mmrec_memory_unaccounted(&s->memory[MMREC_MEMORY_BEFORE], p)) : json_null());
+    }
+}
+
 static void put_measure(json_out out, const mmrec_report *report, const mmrec_bench_case_result *r, int side,
                         mmrec_measure_kind kind) {
     const mmrec_bench_row *row = &r->side[side].row[kind];
@@ -19,6 +36,7 @@ static void put_measure(json_out out, const mmrec_report *report, const mmrec_be
     json_out o = json_put_object(out, NULL);
     json_put_text(o, "name", mmrec_measure_kind_name(kind));
     json_put_series(o, row, &f);
+    json_put_row_of_device(o, report, row, &f);
     json_put_known_size(o, "tokens", (uint64_t)row->tokens);
     json_put_real_if(o, "tokens_per_s", f.valid, f.tokens_per_s);
     json_put_real_if(o, "per_layer_ns", f.valid, f.per_layer_ns);
@@ -37,8 +55,12 @@ static void put_side(json_out out, const mmrec_report *report, const mmrec_bench
     json_put_work(o, "backward", &s->backward);
     put_memory(o, "block_memory", &s->block_memory);
     put_memory(o, "model_memory", &s->model_memory);
+    put_phases(o, report, s);
     json_out measures = json_put_array(o, "measures");
-    for (int k = 0; k < MMREC_MEASURE_KINDS; k++) put_measure(measures, report, r, side, (mmrec_measure_kind)k);
+    for (int k = 0; k < MMREC_MEASURE_KINDS; k++) {
+        if (!mmrec_measure_wanted(&report->setup->run, (mmrec_measure_kind)k)) continue;
+        put_measure(measures, report, r, side, (mmrec_measure_kind)k);
+    }
 }
 
 void json_put_cases(json_out out, const mmrec_report *report) {
@@ -58,25 +80,30 @@ void json_put_cases(json_out out, const mmrec_report *report) {
     }
 }
 
-static void put_comparison(json_out out, const mmrec_report *report, int index, mmrec_measure_kind kind) {
-    const mmrec_paired *p = &report->bench.cases[index].paired[kind];
+/* A ratio into `out`; `untimed`: of the second side. */
+static void put_paired(json_out out, const char *ratio_of, const mmrec_paired *p, const char *untimed) {
     mmrec_improvement gain = mmrec_improvement_of_time(p);
+    json_put_text(out, "ratio_of", ratio_of);
+    json_put_real_if(out, "ratio", p->valid, p->ratio);
+    json_put_real_if(out, "ratio_ci95_low", p->valid, p->ci95.low);
+    json_put_real_if(out, "ratio_ci95_high", p->valid, p->ci95.high);
+    json_put_real_if(out, "ratio_ci99_low", p->valid, p->ci99.low);
+    json_put_real_if(out, "ratio_ci99_high", p->valid, p->ci99.high);
+    json_put_real_if(out, "improvement", gain.valid, gain.value);
+    json_put_whole(out, "pairs", p->pairs);
+    json_put_real_if(out, "same_margin", p->valid, p->same_margin);
+    json_put_real_if(out, "resolution", p->valid, p->resolution);
+    json_put(out, "verdict", p->valid ? json_string(mmrec_verdict_name(p->verdict)) : json_null());
+    if (!p->valid) json_put_text(out, "reason", untimed ? untimed : "too few pairs of samples");
+}
+
+static void put_comparison(json_out out, const mmrec_report *report, int index, mmrec_measure_kind kind) {
+    const mmrec_bench_case_result *r = &report->bench.cases[index];
     char name[MMREC_NAME_TEXT];
     json_out o = json_put_object(out, NULL);
     json_put_whole(o, "case", index);
     json_put_text(o, "measure", mmrec_measure_kind_name(kind));
-    json_put_text(o, "ratio_of", mmrec_ratio_name(report, name));
-    json_put_real_if(o, "ratio", p->valid, p->ratio);
-    json_put_real_if(o, "ratio_ci95_low", p->valid, p->ci95.low);
-    json_put_real_if(o, "ratio_ci95_high", p->valid, p->ci95.high);
-    json_put_real_if(o, "ratio_ci99_low", p->valid, p->ci99.low);
-    json_put_real_if(o, "ratio_ci99_high", p->valid, p->ci99.high);
-    json_put_real_if(o, "improvement", gain.valid, gain.value);
-    json_put_whole(o, "pairs", p->pairs);
-    json_put_real_if(o, "same_margin", p->valid, p->same_margin);
-    json_put_real_if(o, "resolution", p->valid, p->resolution);
-    json_put(o, "verdict", p->valid ? json_string(mmrec_verdict_name(p->verdict)) : json_null());
-    if (!p->valid) json_put_text(o, "reason", "too few pairs of samples");
+    put_paired(o, mmrec_ratio_name(report, name), &r->paired[kind], r->side[1].row[kind].series.untimed);
 }
 
 void json_put_comparisons(json_out out, const mmrec_report *report) {
@@ -84,6 +111,7 @@ void json_put_comparisons(json_out out, const mmrec_report *report) {
     for (int i = 0; i < report->bench.case_count; i++) {
         const mmrec_bench_case_result *r = &report->bench.cases[i];
         for (int k = 0; k < MMREC_MEASURE_KINDS && r->side[0].present && r->side[1].present; k++) {
+            if (!mmrec_measure_wanted(&report->setup->run, (mmrec_measure_kind)k)) continue;
             put_comparison(list, report, i, (mmrec_measure_kind)k);
         }
     }
@@ -92,11 +120,42 @@ void json_put_comparisons(json_out out, const mmrec_report *report) {
 static void put_pass(json_out out, const mmrec_report *report, const mmrec_op_result *op, int pass) {
     mmrec_row_figures f = mmrec_figures_of(&op->pass[pass], 1, &report->bench.ceilings);
     json_out o = json_put_object(out, NULL);
-    json_put_text(o, "name", pass == MMREC_FORWARD ? "forward" : "backward");
+    json_put_text(o, "name", mmrec_pass_name(pass));
     json_put_series(o, &op->pass[pass], &f);
+    json_put_row_of_device(o, report, &op->pass[pass], &f);
     bool known = op->ceiling_ratio[pass] > 0;
     json_put(o, "ceiling", known ? json_string(op->flops_bound[pass] ? "sgemm" : "copy") : json_null());
     json_put_real_if(o, "ceiling_ratio", known, op->ceiling_ratio[pass]);
+}
+
+static void put_yardstick_pass(json_out out, const mmrec_report *report, const mmrec_op_result *op, int pass) {
+    const mmrec_op_against *a = &op->against;
+    mmrec_row_figures f = mmrec_figures_of(&a->row[pass], 1, &report->bench.ceilings);
+    char name[MMREC_NAME_TEXT];
+    json_out o = json_put_object(out, NULL);
+    json_put_text(o, "name", mmrec_pass_name(pass));
+    json_put_series(o, &a->row[pass], &f);
+    json_put_row_of_device(o, report, &a->row[pass], &f);
+    json_put_known(o, "kernel", a->kernel[pass]);
+    put_paired(json_put_object(o, "comparison"), mmrec_against_ratio_name(op, name), &a->paired[pass],
+               op->pass[pass].series.untimed);
+}
+
+static void put_yardstick(json_out out, const mmrec_report *report, const mmrec_op_result *op) {
+    const mmrec_op_against *a = &op->against;
+    if (a->what == MMREC_AGAINST_NONE) {
+        json_put(out, "against", json_null());
+        return;
+    }
+    json_out o = json_put_object(out, "against");
+    json_put_text(o, "name", mmrec_against_name(a->what));
+    json_put_known(o, "missing", a->missing);
+    json_put_known(o, "version", a->version);
+    json_put_known_size(o, "device_bytes", a->device_bytes);
+    json_out passes = json_put_array(o, "passes");
+    for (int pass = 0; pass < MMREC_PASSES; pass++) {
+        if (op->has_pass[pass] && !a->missing[0]) put_yardstick_pass(passes, report, op, pass);
+    }
 }
 
 void json_put_ops(json_out out, const mmrec_report *report) {
@@ -112,6 +171,7 @@ void json_put_ops(json_out out, const mmrec_report *report) {
         for (int pass = 0; pass < MMREC_PASSES; pass++) {
             if (op->has_pass[pass]) put_pass(passes, report, op, pass);
         }
+        put_yardstick(o, report, op);
     }
 }
 
@@ -121,6 +181,7 @@ static void put_largest(json_out out, const mmrec_plan_report *p) {
         json_out o = json_put_object(list, NULL);
         json_put_text(o, "name", p->largest[i].name);
         json_put_text(o, "shape", p->largest[i].shape);
+        json_put_known(o, "dtype", p->largest[i].dtype);
         json_put_text(o, "arena", mmrec_arena_name(p->largest[i].arena));
         json_put_whole(o, "bytes", (int64_t)p->largest[i].bytes);
     }

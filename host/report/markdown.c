@@ -53,6 +53,24 @@ static void software_rows(const mmrec_machine *m, mmrec_table *table) {
     mmrec_table_cell(table, "mmrec %s, %s", mmrec_version(), libraries);
 }
 
+static void device_row(const mmrec_report *report, mmrec_table *table) {
+    const mmrec_device_info *d = &report->bench.device;
+    const char *choice = report->bench.choice;
+    char memory[MMREC_UNITS_TEXT], cache[MMREC_UNITS_TEXT];
+    mmrec_table_cell(table, "device");
+    if (!d->name[0]) {
+        mmrec_table_cell(table, "n/a (no device)%s%s", *choice ? "; " : "", choice);
+    } else if (d->emulated) {
+        mmrec_table_cell(table, "%s: results are real, times mean nothing", d->name);
+    } else {
+        mmrec_table_cell(table, "%s, compute capability %d.%d, %d SMs, %s, L2 %s, CUDA %d.%d, driver for CUDA %d.%d",
+                         d->name, d->capability / 10, d->capability % 10, d->sms,
+                         mmrec_units_bytes_text((double)d->memory_bytes, memory),
+                         mmrec_units_bytes_text((double)d->l2_bytes, cache), d->runtime_version / 1000,
+                         d->runtime_version % 1000 / 10, d->driver_version / 1000, d->driver_version % 1000 / 10);
+    }
+}
+
 static void run_rows(const mmrec_report *report, mmrec_table *table) {
     const mmrec_machine *m = &report->bench.machine;
     const mmrec_bench_result *b = &report->bench;
@@ -65,8 +83,16 @@ static void run_rows(const mmrec_report *report, mmrec_table *table) {
                          mmrec_units_scaled_text(b->ceilings.copy_bytes_per_s, "B/s", copy), m->threads, plural);
     }
     mmrec_table_cell(table, "run");
-    mmrec_table_cell(table, "backend %s, %d thread%s, %s, seed %llu, %s", b->backend, m->threads, plural, b->data,
-                     (unsigned long long)b->seed, b->started);
+    mmrec_table_cell(table, "backend %s, %s, %d thread%s, %s, seed %llu, %s", b->backend, mmrec_dtype_name(b->dtype),
+                     m->threads, plural, b->data, (unsigned long long)b->seed, b->started);
+    if (!b->device.name[0] || report->plans) return;
+    mmrec_table_cell(table, "timing");
+    if (b->device.emulated) {
+        mmrec_table_cell(table, "n/a (emulated), cache %s", b->timing.cold ? "cold" : "hot");
+        return;
+    }
+    mmrec_table_cell(table, "gpu by %s, cache %s, clocks %s", mmrec_timer_name(b->timing.used),
+                     b->timing.cold ? "cold" : "hot", b->timing.clocks ? "by NVML" : "not known");
 }
 
 static void machine_table(const mmrec_report *report, mmrec_buffer *out) {
@@ -77,6 +103,7 @@ static void machine_table(const mmrec_report *report, mmrec_buffer *out) {
     processor_row(m, &table);
     memory_row(m, &table);
     software_rows(m, &table);
+    device_row(report, &table);
     run_rows(report, &table);
     mmrec_table_end(&table, out);
 }
@@ -96,7 +123,17 @@ static void legend(const mmrec_report *report, bool view, mmrec_buffer *out) {
                       "\n\xc2\xb1 is half the 95 % interval of the median, spread the distance of the quartiles over "
                       "the median, n the number of\nsamples, ended by what stopped them: the interval asked for, or "
                       "a cap on time or samples, or an interrupt.\n");
+    if (report->bench.device.name[0]) {
+        mmrec_buffer_text(out,
+                          "gpu is the device's time, the host's kept out of it; host is a run by the host's clock, "
+                          "from the first call until\nthe device is done; launches are kernels of one run; slowed are "
+                          "samples while which the device was held below\nits clocks (they count all the same).\n");
+    }
     if (report->bench.case_count == 0) return;
+    if (report->bench.device.name[0]) {
+        mmrec_buffer_text(out, "Memory by phase is the device's: allocated is mmrec's, with the backend's workspace; "
+                               "unaccounted is what came into use\nsince before that mmrec did not allocate.\n");
+    }
     mmrec_buffer_text(out, "tokens/s and layer of a block are of that one block; layer of a model is its time over its "
                            "layers, embedding and\nhead included.");
     if (report->setup->run.self_test) {
@@ -155,6 +192,40 @@ const char *mmrec_time_text(const mmrec_row_figures *f, double share, mmrec_time
     if (f->has_interval) snprintf(half, sizeof half, "%.3f", share * f->half_width_ns / unit.ns);
     snprintf(text, MMREC_UNITS_TEXT, "%.3f \xc2\xb1 %s", share * f->median_ns / unit.ns, half);
     return text;
+}
+
+const char *mmrec_host_time_text(const mmrec_row_figures *f, mmrec_time_unit unit, char text[MMREC_UNITS_TEXT]) {
+    mmrec_row_figures host = *f;
+    host.median_ns = f->host_ns;
+    host.half_width_ns = f->host_half_width_ns;
+    return mmrec_time_text(&host, 1, unit, text);
+}
+
+const char *mmrec_slowed_text(const mmrec_report *report, const mmrec_series *series, char text[MMREC_UNITS_TEXT]) {
+    bool known = report->bench.timing.clocks && series->count > 0;
+    snprintf(text, MMREC_UNITS_TEXT, known ? "%d of %d" : "n/a", series->throttled, series->count);
+    return text;
+}
+
+bool mmrec_of_device(const mmrec_report *report) { return report->bench.device.name[0] != '\0'; }
+
+void mmrec_markdown_kernels(const mmrec_bench_row *row, const char *name, mmrec_buffer *out) {
+    mmrec_table table;
+    double sum = 0;
+    if (row->kernel_count == 0) return;
+    for (int i = 0; i < row->kernel_count; i++) sum += row->kernels[i].ns;
+    mmrec_table_begin(&table, out->allocator, 4, 0xe);
+    mmrec_table_cell(&table, "kernels of %s", name);
+    mmrec_table_header(&table, "launches|us of one run|share");
+    for (int i = 0; i < row->kernel_count; i++) {
+        const mmrec_kernel_time *k = &row->kernels[i];
+        mmrec_table_cell(&table, "%s", k->name);
+        mmrec_table_cell(&table, "%.0f", k->launches);
+        mmrec_table_cell(&table, "%.3f", k->ns / 1e3);
+        mmrec_table_cell(&table, "%.1f %%", sum > 0 ? 100 * k->ns / sum : 0);
+    }
+    mmrec_buffer_text(out, "\n");
+    mmrec_table_end(&table, out);
 }
 
 const char *mmrec_spread_text(const mmrec_row_figures *f, char text[MMREC_UNITS_TEXT]) {

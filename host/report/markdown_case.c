@@ -43,54 +43,93 @@ static mmrec_row_figures figures(const mmrec_report *report, const mmrec_bench_c
                             &report->bench.ceilings);
 }
 
-/* The unit in which every per-layer time of the case reads well; false when nothing was measured. */
+/* The unit in which every per-layer time of the case reads well; false when there is nothing to show. */
 static bool case_unit(const mmrec_report *report, const mmrec_bench_case_result *r, mmrec_time_unit *unit) {
     double smallest = 0;
+    bool shown = false;
     for (int i = 0; i < 2 * MMREC_MEASURE_KINDS; i++) {
         mmrec_row_figures f = figures(report, r, i % 2, i / 2);
         if (f.valid && (!(smallest > 0) || f.per_layer_ns < smallest)) smallest = f.per_layer_ns;
+        shown = shown || mmrec_row_shown(&r->side[i % 2].row[i / 2]);
     }
-    *unit = mmrec_time_unit_for(smallest);
-    return smallest > 0;
+    *unit = smallest > 0 ? mmrec_time_unit_for(smallest) : (mmrec_time_unit){"ms", 1e6};
+    return shown;
 }
 
-static void timing_row(const mmrec_bench_row *row, const mmrec_row_figures *f, mmrec_time_unit unit,
-                       mmrec_table *table) {
+static void time_cells(const mmrec_report *report, const mmrec_bench_row *row, const mmrec_row_figures *f,
+                       mmrec_time_unit unit, mmrec_table *table) {
+    char text[MMREC_UNITS_TEXT], missing[MMREC_UNITS_TEXT];
+    mmrec_missing_text(&row->series, missing);
+    bool by_host = report->bench.timing.used == MMREC_TIMER_HOST, device = mmrec_of_device(report);
+    bool timed = f->valid && !(device && by_host);
+    mmrec_table_cell(table, "%s", timed ? mmrec_time_text(f, 1, unit, text) : missing);
+    if (device) mmrec_table_cell(table, "%s", f->has_host ? mmrec_host_time_text(f, unit, text) : missing);
+    mmrec_table_cell(table, "%s", f->valid ? mmrec_spread_text(f, text) : missing);
+}
+
+static void number_cell(mmrec_table *table, bool valid, const char *format, double value) {
+    char text[MMREC_UNITS_TEXT] = "n/a";
+    if (valid) snprintf(text, sizeof text, format, value);
+    mmrec_table_cell(table, "%s", text);
+}
+
+static void timing_row(const mmrec_report *report, const mmrec_bench_row *row, const mmrec_row_figures *f,
+                       mmrec_time_unit unit, mmrec_table *table) {
     char text[MMREC_UNITS_TEXT];
-    mmrec_table_cell(table, "%s", mmrec_time_text(f, 1, unit, text));
-    mmrec_table_cell(table, "%s", mmrec_spread_text(f, text));
-    mmrec_table_cell(table, "%.0f", f->tokens_per_s);
-    mmrec_table_cell(table, "%.3f", f->per_layer_ns / unit.ns);
-    mmrec_table_cell(table, "%.1f", f->flops_per_s / 1e9);
-    if (f->sgemm_share > 0)
-        mmrec_table_cell(table, "%.0f %%", 100 * f->sgemm_share);
-    else
-        mmrec_table_cell(table, "n/a");
+    time_cells(report, row, f, unit, table);
+    number_cell(table, f->valid, "%.0f", f->tokens_per_s);
+    number_cell(table, f->valid, "%.3f", f->per_layer_ns / unit.ns);
+    number_cell(table, f->valid, "%.1f", f->flops_per_s / 1e9);
+    number_cell(table, f->sgemm_share > 0, "%.0f %%", 100 * f->sgemm_share);
     mmrec_table_cell(table, "%d", row->nodes);
+    if (mmrec_of_device(report)) {
+        mmrec_table_cell(table, "%lld", (long long)row->launches);
+        mmrec_table_cell(table, "%s", mmrec_slowed_text(report, &row->series, text));
+    }
     mmrec_table_cell(table, "%d", row->series.count);
-    mmrec_table_cell(table, "%s", mmrec_stop_reason_name(row->series.stop));
+    mmrec_table_cell(table, "%s", f->valid ? mmrec_stop_reason_name(row->series.stop) : "n/a");
+}
+
+static void timing_header(const mmrec_report *report, mmrec_time_unit unit, mmrec_table *table) {
+    bool device = mmrec_of_device(report);
+    char header[160];
+    snprintf(header, sizeof header,
+             device ? "gpu \xc2\xb1 95 %% [%s]|host \xc2\xb1 95 %% [%s]" : "median \xc2\xb1 95 %% [%s]", unit.name,
+             unit.name);
+    mmrec_table_header(table, "measure|side");
+    mmrec_table_header(table, header);
+    snprintf(header, sizeof header, "spread|tokens/s|layer [%s]|GFLOP/s|of sgemm|nodes%s|n|ended by", unit.name,
+             device ? "|launches|slowed" : "");
+    mmrec_table_header(table, header);
 }
 
 static void timings(const mmrec_report *report, const mmrec_bench_case_result *r, mmrec_buffer *out) {
-    enum { COLUMNS = 11, RIGHT = 0x3fc };
+    enum { COLUMNS = 11, RIGHT = 0x3fc, DEVICE_COLUMNS = 14, DEVICE_RIGHT = 0x1ffc };
+    bool device = mmrec_of_device(report);
     mmrec_time_unit unit;
     mmrec_table table;
-    char header[160];
     if (!case_unit(report, r, &unit)) return;
-    mmrec_table_begin(&table, out->allocator, COLUMNS, RIGHT);
-    snprintf(header, sizeof header,
-             "measure|side|median \xc2\xb1 95 %% [%s]|spread|tokens/s|layer [%s]|GFLOP/s|of sgemm|nodes|n|ended by",
-             unit.name, unit.name);
-    mmrec_table_header(&table, header);
+    mmrec_table_begin(&table, out->allocator, device ? DEVICE_COLUMNS : COLUMNS, device ? DEVICE_RIGHT : RIGHT);
+    timing_header(report, unit, &table);
     for (int i = 0; i < 2 * MMREC_MEASURE_KINDS; i++) {
+        const mmrec_bench_row *row = &r->side[i % 2].row[i / 2];
         mmrec_row_figures f = figures(report, r, i % 2, i / 2);
-        if (!f.valid) continue;
+        if (!mmrec_row_shown(row)) continue;
         mmrec_table_cell(&table, "%s", mmrec_measure_kind_name((mmrec_measure_kind)(i / 2)));
         mmrec_table_cell(&table, "%s", mmrec_side_name(report, i % 2));
-        timing_row(&r->side[i % 2].row[i / 2], &f, unit, &table);
+        timing_row(report, row, &f, unit, &table);
     }
     mmrec_buffer_text(out, "\n");
     mmrec_table_end(&table, out);
+}
+
+static void kernels(const mmrec_report *report, const mmrec_bench_case_result *r, mmrec_buffer *out) {
+    for (int i = 0; i < 2 * MMREC_MEASURE_KINDS; i++) {
+        char name[MMREC_NAME_TEXT];
+        snprintf(name, sizeof name, "%s, %s", mmrec_measure_kind_name((mmrec_measure_kind)(i / 2)),
+                 mmrec_side_name(report, i % 2));
+        mmrec_markdown_kernels(&r->side[i % 2].row[i / 2], name, out);
+    }
 }
 
 static void ratios(const mmrec_report *report, const mmrec_bench_case_result *r, mmrec_buffer *out) {
@@ -98,6 +137,10 @@ static void ratios(const mmrec_report *report, const mmrec_bench_case_result *r,
     bool self = report->setup->run.self_test;
     int count = 0;
     for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) count += r->paired[kind].valid;
+    if (r->side[0].row[0].series.untimed && r->side[1].row[0].series.untimed) {
+        mmrec_buffer_format(out, "\n%s against %s: n/a (%s)\n", mmrec_hem_name(r->side[1].hem), self ? "itself" : "off",
+                            r->side[1].row[0].series.untimed);
+    }
     if (count == 0) return;
     mmrec_table_begin(&table, out->allocator, 5, 0xe);
     mmrec_table_cell(&table, "%s against %s", mmrec_hem_name(r->side[1].hem), self ? "itself" : "off");
@@ -158,11 +201,70 @@ static void memory(const mmrec_report *report, const mmrec_bench_case_result *r,
     mmrec_table_end(&table, out);
 }
 
+/* One line of the table of phases. */
+typedef enum memory_line { PLANNED, ALLOCATED, ALLOCATED_PEAK, USED, UNACCOUNTED, MEMORY_LINES } memory_line;
+static const char *const memory_lines[MEMORY_LINES] = {"planned", "allocated", "allocated, peak", "device in use",
+                                                       "unaccounted"};
+
+static double memory_value(const mmrec_bench_side *s, int phase, memory_line line) {
+    const mmrec_memory_point *point = &s->memory[phase];
+    switch (line) {
+    case PLANNED:
+        return (double)point->planned_bytes;
+    case ALLOCATED:
+        return (double)point->allocated_bytes;
+    case ALLOCATED_PEAK:
+        return (double)point->allocated_peak;
+    case USED:
+        return (double)point->device_used_bytes;
+    default:
+        return (double)mmrec_memory_unaccounted(&s->memory[MMREC_MEMORY_BEFORE], point);
+    }
+}
+
+static void phase_cells(const mmrec_bench_side *s, memory_line line, mmrec_table *table) {
+    double most = 0;
+    char text[MMREC_UNITS_TEXT];
+    for (int phase = 0; phase < MMREC_MEMORY_PHASES; phase++) {
+        double value = memory_value(s, phase, line);
+        if (!s->memory[phase].taken) {
+            mmrec_table_cell(table, "n/a");
+            continue;
+        }
+        mmrec_units_bytes_text(value < 0 ? -value : value, text);
+        mmrec_table_cell(table, "%s%s", value < 0 ? "-" : "", text);
+        if (value > most) most = value;
+    }
+    mmrec_table_cell(table, "%s", mmrec_units_bytes_text(most, text));
+}
+
+/* Each side alone, from before it is made until after it is freed. On the host the driver's two lines are not there. */
+static void phases(const mmrec_report *report, const mmrec_bench_case_result *r, mmrec_buffer *out) {
+    mmrec_table table;
+    int lines = mmrec_of_device(report) ? MEMORY_LINES : USED;
+    if (!r->side[0].memory[MMREC_MEMORY_CREATE].taken && !r->side[1].memory[MMREC_MEMORY_CREATE].taken) return;
+    mmrec_table_begin(&table, out->allocator, 2 + MMREC_MEMORY_PHASES, ~1u);
+    mmrec_table_cell(&table, "memory by phase");
+    for (int phase = 0; phase < MMREC_MEMORY_PHASES; phase++)
+        mmrec_table_cell(&table, "%s", mmrec_memory_phase_name((mmrec_memory_phase)phase));
+    mmrec_table_cell(&table, "highest");
+    for (int i = 0; i < 2 * lines; i++) {
+        const mmrec_bench_side *s = &r->side[i / lines];
+        if (!s->memory[MMREC_MEMORY_CREATE].taken) continue;
+        mmrec_table_cell(&table, "%s, %s", mmrec_side_name(report, i / lines), memory_lines[i % lines]);
+        phase_cells(s, (memory_line)(i % lines), &table);
+    }
+    mmrec_buffer_text(out, "\n");
+    mmrec_table_end(&table, out);
+}
+
 void mmrec_markdown_case(const mmrec_report *report, int index, mmrec_buffer *out) {
     const mmrec_bench_case_result *r = &report->bench.cases[index];
     heading(report, index, out);
     facts(report, r, out);
     timings(report, r, out);
     ratios(report, r, out);
+    kernels(report, r, out);
     memory(report, r, out);
+    phases(report, r, out);
 }

@@ -25,12 +25,13 @@ static void largest(const mmrec_plan_report *p, mmrec_buffer *out) {
     char text[MMREC_UNITS_TEXT];
     mmrec_table table;
     if (p->largest_count == 0) return;
-    mmrec_table_begin(&table, out->allocator, 4, 0x8);
-    mmrec_table_header(&table, "largest tensors|shape|arena|bytes");
+    mmrec_table_begin(&table, out->allocator, 5, 0x10);
+    mmrec_table_header(&table, "largest tensors|shape|type|arena|bytes");
     for (int i = 0; i < p->largest_count; i++) {
         const mmrec_plan_item *item = &p->largest[i];
         mmrec_table_cell(&table, "%s", item->name);
         mmrec_table_cell(&table, "%s", item->shape);
+        mmrec_table_cell(&table, "%s", item->dtype);
         mmrec_table_cell(&table, "%s", mmrec_arena_name(item->arena));
         mmrec_table_cell(&table, "%s", mmrec_units_bytes_text((double)item->bytes, text));
     }

@@ -35,10 +35,11 @@ static mmrec_time_unit unit_of(const sweep *s, int kind) {
 
 static void side_cells(const sweep *s, int index, int side, int kind, mmrec_time_unit unit, mmrec_table *table) {
     mmrec_row_figures f = figures(s, index, side, kind);
-    char text[MMREC_UNITS_TEXT];
-    mmrec_table_cell(table, "%s", f.valid ? mmrec_time_text(&f, 1, unit, text) : "n/a");
+    char text[MMREC_UNITS_TEXT], missing[MMREC_UNITS_TEXT];
+    mmrec_missing_text(&s->report->bench.cases[index].side[side].row[kind].series, missing);
+    mmrec_table_cell(table, "%s", f.valid ? mmrec_time_text(&f, 1, unit, text) : missing);
     snprintf(text, sizeof text, "%.0f", f.tokens_per_s);
-    mmrec_table_cell(table, "%s", f.valid ? text : "n/a");
+    mmrec_table_cell(table, "%s", f.valid ? text : missing);
 }
 
 static void ratio_cells(const mmrec_paired *p, mmrec_table *table) {
@@ -93,5 +94,7 @@ void mmrec_markdown_sweep(const mmrec_report *report, mmrec_buffer *out) {
         if (varies(report, i)) s.varying[s.count++] = i;
     }
     mmrec_buffer_text(out, "\n## All cases\n");
-    for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) measure_table(&s, kind, out);
+    for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) {
+        if (mmrec_measure_wanted(&report->setup->run, (mmrec_measure_kind)kind)) measure_table(&s, kind, out);
+    }
 }

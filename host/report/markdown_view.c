@@ -17,7 +17,8 @@ static void value_cell(view *v, int side, mmrec_measure_kind kind, rate what) {
     mmrec_row_figures f =
         mmrec_figures_of(&s->row[kind], mmrec_figures_layers(&v->result->input, kind), &v->report->bench.ceilings);
     if (!s->present || !f.valid) {
-        mmrec_table_cell(&v->table, "n/a (%s)", s->present ? "no samples" : "not run");
+        const char *why = s->row[kind].series.untimed ? s->row[kind].series.untimed : "no samples";
+        mmrec_table_cell(&v->table, "n/a (%s)", s->present ? why : "not run");
         return;
     }
     char text[MMREC_UNITS_TEXT];
@@ -44,7 +45,8 @@ static void improvement_cell(view *v, mmrec_measure_kind kind, rate what) {
         mmrec_table_cell(&v->table, "%s, %s", mmrec_improvement_text(&i, text), mmrec_verdict_name(p->verdict));
     } else {
         bool both = v->result->side[0].present && v->result->side[1].present;
-        mmrec_table_cell(&v->table, "n/a (%s)", both ? "too few pairs" : "needs both sides");
+        const char *untimed = v->result->side[1].row[kind].series.untimed;
+        mmrec_table_cell(&v->table, "n/a (%s)", !both ? "needs both sides" : untimed ? untimed : "too few pairs");
     }
 }
 
@@ -96,6 +98,13 @@ static void exact_rows(view *v) {
     exact_row(v, "work of model forward", a->forward.flops, b->forward.flops, FLOPS);
     exact_row(v, "work of model backward", a->backward.flops, b->backward.flops, FLOPS);
     exact_row(v, "nodes of model forward + backward", a->row[step].nodes, b->row[step].nodes, COUNT);
+    if (!mmrec_of_device(v->report)) return;
+    for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) {
+        char name[64];
+        if (!mmrec_measure_wanted(&v->report->setup->run, (mmrec_measure_kind)kind)) continue;
+        snprintf(name, sizeof name, "kernel launches of %s", mmrec_measure_kind_name((mmrec_measure_kind)kind));
+        exact_row(v, name, (double)a->row[kind].launches, (double)b->row[kind].launches, COUNT);
+    }
 }
 
 void mmrec_markdown_view(const mmrec_report *report, int index, mmrec_buffer *out) {
@@ -108,6 +117,8 @@ void mmrec_markdown_view(const mmrec_report *report, int index, mmrec_buffer *ou
     measured_row(&v, "block backward", MMREC_MEASURE_BLOCK_BACKWARD, TIME);
     measured_row(&v, "model forward", MMREC_MEASURE_MODEL_FORWARD, TIME);
     measured_row(&v, "model forward + backward", MMREC_MEASURE_MODEL_FORWARD_BACKWARD, TIME);
+    if (mmrec_measure_wanted(&report->setup->run, MMREC_MEASURE_OPTIMIZER))
+        measured_row(&v, "optimizer step", MMREC_MEASURE_OPTIMIZER, TIME);
     measured_row(&v, "model forward, per layer", MMREC_MEASURE_MODEL_FORWARD, PER_LAYER);
     measured_row(&v, "tokens/s, model forward", MMREC_MEASURE_MODEL_FORWARD, TOKENS);
     measured_row(&v, "tokens/s, model forward + backward", MMREC_MEASURE_MODEL_FORWARD_BACKWARD, TOKENS);

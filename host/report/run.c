@@ -16,7 +16,7 @@ static void begin_head(mmrec_report *report, const char *data) {
     mmrec_bench_result *head = &report->bench;
     memset(head, 0, sizeof *head);
     mmrec_machine_read(&head->machine, run->threads);
-    snprintf(head->backend, sizeof head->backend, "%s", run->backend->name);
+    mmrec_bench_head(run, head);
     snprintf(head->data, sizeof head->data, "%s", data);
     head->seed = run->seed;
     mmrec_clock_date(head->started, sizeof head->started);
@@ -55,11 +55,13 @@ static void run_op(mmrec_allocator *allocator, op_part *part, mmrec_report *repo
     mmrec_op_id op = setup->op[part->index];
     mmrec_status status =
         mmrec_bench_op(allocator, op, setup->at, &setup->run, &report->bench.ceilings, observer, result, &error);
+    report->bench.timing = result->timing; /* the same for every op */
     if (status == MMREC_OK) return;
     const mmrec_op_def *def = mmrec_op_get(op, MMREC_VARIANT_F64);
     result->op = def->name;
     snprintf(result->size, sizeof result->size, "%s", setup->at ? setup->at : def->bench);
     mmrec_error_text(&error, result->failure, sizeof result->failure);
+    result->device_lost = error.code == MMREC_NO_DEVICE;
 }
 
 static mmrec_status measure_ceilings(mmrec_allocator *allocator, mmrec_bench_observer observer, mmrec_report *report,

@@ -2,6 +2,7 @@
 #include "core/options_impl.h"
 #include "mmrec/report.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -175,12 +176,30 @@ static mmrec_status check_op_sizes(const mmrec_bench_setup *out, mmrec_error *er
     return MMREC_OK;
 }
 
+/* A yardstick measures one op, and only where both run on a device. */
+static mmrec_status check_against(const mmrec_bench_setup *out, mmrec_error *error) {
+    const char *name = mmrec_against_name(out->run.against);
+    if (out->run.against == MMREC_AGAINST_NONE) return MMREC_OK;
+    if (out->op_count == 0) {
+        MMREC_FAIL(error, MMREC_USAGE, "--against %s is for --op recurrence, and there is no op", name);
+    }
+    for (int i = 0; i < out->op_count; i++) {
+        if (out->op[i] == MMREC_OP_recurrence) continue;
+        MMREC_FAIL(error, MMREC_USAGE, "--against %s is for --op recurrence alone, and has no effect on op %s", name,
+                   mmrec_op_get(out->op[i], MMREC_VARIANT_F64)->name);
+    }
+    if (out->run.backend->device) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_USAGE, "--against %s is for a device, and backend %s runs on the host", name,
+               out->run.backend->name);
+}
+
 static mmrec_status read_ops(const mmrec_options *options, mmrec_bench_setup *out, mmrec_error *error) {
     const mmrec_option_value *value = &options->value[MMREC_OPTION_op];
     for (int i = 0; i < value->count; i++) MMREC_TRY(read_op_names(out, value->text[i], error));
     out->at = mmrec_option_text(options, MMREC_OPTION_at);
     if (out->at && value->count == 0) MMREC_FAIL(error, MMREC_USAGE, "--at is for --op, and there is no --op");
     if (value->count > 0 && out->op_count == 0 && !out->list_ops) MMREC_FAIL(error, MMREC_USAGE, "--op names no op");
+    MMREC_TRY(check_against(out, error));
     return check_op_sizes(out, error);
 }
 
@@ -188,6 +207,19 @@ static mmrec_status read_ops(const mmrec_options *options, mmrec_bench_setup *ou
 
 /* A ratio needs so many; who sets a cap on time means it. */
 enum { PAIRS_FOR_RATIO = 8 };
+
+/* Opens the device where one is to run anything: a plan or a list needs none. */
+static mmrec_status read_backend(const mmrec_options *options, mmrec_bench_options *run, mmrec_error *error) {
+    const char *name = mmrec_option_text(options, MMREC_OPTION_backend);
+    bool runs = !mmrec_option_on(options, MMREC_OPTION_plan) && !mmrec_option_on(options, MMREC_OPTION_list);
+    mmrec_device_options device = {.tf32 = mmrec_option_on(options, MMREC_OPTION_tf32),
+                                   .recurrence = (mmrec_recurrence_regime)options->value[MMREC_OPTION_recurrence].whole,
+                                   .no_self_check = !mmrec_option_on(options, MMREC_OPTION_self_check)};
+    mmrec_backend_device_options(&device);
+    run->graphs = mmrec_option_on(options, MMREC_OPTION_graphs);
+    run->tf32 = device.tf32;
+    return runs ? mmrec_backend_find(name, &run->backend, error) : mmrec_backend_describe(name, &run->backend, error);
+}
 
 static mmrec_status read_run(const mmrec_options *options, mmrec_bench_options *run, mmrec_error *error) {
     const mmrec_option_value *value = options->value;
@@ -198,6 +230,10 @@ static mmrec_status read_run(const mmrec_options *options, mmrec_bench_options *
     run->data_path = mmrec_option_text(options, MMREC_OPTION_data);
     run->recompute = mmrec_option_on(options, MMREC_OPTION_recompute);
     run->optimizer_slots = mmrec_option_is(options, MMREC_OPTION_optimizer, "adamw") ? 2 : 0;
+    run->against = (mmrec_against)value[MMREC_OPTION_against].whole;
+    run->timer = (mmrec_timer)value[MMREC_OPTION_timer].whole;
+    run->cold = mmrec_option_is(options, MMREC_OPTION_cache, "cold");
+    run->profile = mmrec_option_on(options, MMREC_OPTION_profile);
     run->no_ceilings = !mmrec_option_on(options, MMREC_OPTION_ceilings);
     run->sampling = mmrec_sampling_default();
     run->sampling.warmup_s = value[MMREC_OPTION_warmup].real;
@@ -210,17 +246,28 @@ static mmrec_status read_run(const mmrec_options *options, mmrec_bench_options *
     if (run->self_test && run->hem == MMREC_HEM_BOTH) {
         MMREC_FAIL(error, MMREC_USAGE, "--self-test times one side against itself: say --hem on or --hem off with it");
     }
+    if (value[MMREC_OPTION_min_time].source == MMREC_SOURCE_DEFAULT) {
+        run->sampling.min_time_s = fmin(run->sampling.min_time_s, run->sampling.max_time_s);
+    }
     if (run->sampling.min_time_s > run->sampling.max_time_s) {
         MMREC_FAIL(error, MMREC_USAGE, "--min-time (%s) is longer than --max-time (%s)",
                    value[MMREC_OPTION_min_time].text[0], value[MMREC_OPTION_max_time].text[0]);
     }
-    return mmrec_backend_find(mmrec_option_text(options, MMREC_OPTION_backend), &run->backend, error);
+    MMREC_TRY(read_backend(options, run, error));
+    run->bf16 = mmrec_option_is(options, MMREC_OPTION_dtype, "bf16");
+    MMREC_TRY(mmrec_backend_stores(run->backend, mmrec_backend_dtype(run->backend, run->bf16), error));
+    if (run->cold && !run->backend->device) {
+        MMREC_FAIL(error, MMREC_USAGE, "--cache cold is for a device, and backend %s runs on the host",
+                   run->backend->name);
+    }
+    if (run->backend->device) run->no_ceilings = true; /* those of the host say nothing of a device */
+    return MMREC_OK;
 }
 
 /* A size of the model on the command line says nothing about an op: who writes it expects it to count. */
 static mmrec_status check_op_flags(const mmrec_options *options, mmrec_error *error) {
-    static const mmrec_option_id of_models[] = {MMREC_OPTION_hem, MMREC_OPTION_self_test, MMREC_OPTION_size,
-                                                MMREC_OPTION_axis, MMREC_OPTION_data};
+    static const mmrec_option_id of_models[] = {MMREC_OPTION_hem,  MMREC_OPTION_self_test, MMREC_OPTION_size,
+                                                MMREC_OPTION_axis, MMREC_OPTION_data,      MMREC_OPTION_optimizer};
     for (int i = 0; i < MMREC_OPTIONS; i++) {
         const mmrec_option_def *def = mmrec_option_get((mmrec_option_id)i);
         bool of_model = def->group == MMREC_GROUP_MODEL;

@@ -28,8 +28,7 @@ static void warn_machine(const mmrec_report *report, mmrec_warnings *out) {
     if (m->load1 > load_share * m->processors) {
         warn(out, "load_high",
              "The load average was %.2f on %d processors at the start: other work takes part of the machine. Stop it, "
-             "or "
-             "trust only ratios of sides measured in alternation.",
+             "or trust only ratios of sides measured in alternation.",
              m->load1, m->processors);
     }
     if (m->governor[0] && strcmp(m->governor, "performance") != 0) {
@@ -38,6 +37,41 @@ static void warn_machine(const mmrec_report *report, mmrec_warnings *out) {
     }
     if (m->threads > m->processors) {
         warn(out, "threads", "%d threads share %d processors: they wait for each other.", m->threads, m->processors);
+    }
+}
+
+static void warn_timing(const mmrec_report *report, mmrec_warnings *out) {
+    const mmrec_timing *t = &report->bench.timing;
+    const mmrec_device_info *d = &report->bench.device;
+    if (d->emulated) {
+        warn(out, "emulated",
+             "The device is emulated on the processor: results, launches and memory are real, times would mean nothing "
+             "and are left out.");
+    } else if (t->fallback[0]) {
+        warn(out, "timer_fallback", "Timed by %s and not by %s: %s.", mmrec_timer_name(t->used),
+             mmrec_timer_name(t->wanted), t->fallback);
+    }
+    if (d->name[0] && !d->emulated && !t->clocks)
+        warn(out, "clocks_unknown", "The device's clocks are not known (%s): nothing tells whether it was slowed down.",
+             t->no_clocks);
+    if (t->gaps) {
+        warn(out, "launch_gaps",
+             "Some runs launch more kernels than the driver queues at once: their gpu times hold waits for the host. "
+             "--graphs on launches each half as one.");
+    }
+    if (t->records_lost > 0) {
+        warn(out, "records_lost", "CUPTI lost the records of %llu kernels: the times lack them.",
+             (unsigned long long)t->records_lost);
+    }
+}
+
+static void warn_yardstick(const mmrec_report *report, mmrec_warnings *out) {
+    for (int i = 0; i < report->op_count; i++) {
+        const mmrec_op_against *a = &report->ops[i].against;
+        if (!a->missing[0]) continue;
+        warn(out, "yardstick_missing", "There are no times of %s (%s): the op was timed alone.",
+             mmrec_against_name(a->what), a->missing);
+        return;
     }
 }
 
@@ -73,7 +107,7 @@ static const char *left_out_text(const row_list *list, char text[32]) {
 
 /* Rows that a warning is about, by kind of warning. */
 typedef struct row_lists {
-    row_list taken, wide, few_samples, unclear, few_pairs, self;
+    row_list taken, wide, few_samples, unclear, few_pairs, self, slowed;
 } row_lists;
 
 static void list_interval(const mmrec_bench_row *row, double target, const char *name, row_lists *lists) {
@@ -81,16 +115,23 @@ static void list_interval(const mmrec_bench_row *row, double target, const char 
     double share = f.valid ? f.half_width_ns / f.median_ns : 0;
     if (f.valid && row->series.waited_share > taken_share)
         list_row(&lists->taken, "%s %.0f %%", name, 100 * row->series.waited_share);
+    if (row->series.throttled > 0) {
+        list_row(&lists->slowed, "%s %d of %d", name, row->series.throttled, row->series.count);
+    }
     if (f.valid && !f.has_interval) list_row(&lists->few_samples, "%s %d", name, row->series.count);
     if (f.has_interval && share > target) list_row(&lists->wide, "%s \xc2\xb1%.1f %%", name, 100 * share);
+}
+
+static void list_pair(const mmrec_paired *p, bool both, const char *name, row_lists *lists) {
+    if (p->valid && p->verdict == MMREC_UNCLEAR) list_row(&lists->unclear, "%s", name);
+    if (!p->valid && both) list_row(&lists->few_pairs, "%s", name);
 }
 
 static void list_comparison(const mmrec_report *report, const mmrec_bench_case_result *r, int kind, const char *name,
                             row_lists *lists) {
     const mmrec_paired *p = &r->paired[kind];
     bool both = r->side[0].row[kind].series.count > 0 && r->side[1].row[kind].series.count > 0;
-    if (p->valid && p->verdict == MMREC_UNCLEAR) list_row(&lists->unclear, "%s", name);
-    if (!p->valid && both) list_row(&lists->few_pairs, "%s", name);
+    list_pair(p, both, name, lists);
     bool differs = p->valid && (p->verdict == MMREC_FASTER || p->verdict == MMREC_SLOWER);
     if (report->setup->run.self_test && differs) list_row(&lists->self, "%s %.3f", name, p->ratio);
 }
@@ -113,10 +154,16 @@ static void list_case(const mmrec_report *report, int index, row_lists *lists) {
 }
 
 static void list_op(const mmrec_report *report, const mmrec_op_result *r, row_lists *lists) {
+    double target = report->setup->run.sampling.target_ci;
     for (int pass = 0; pass < MMREC_PASSES; pass++) {
+        const mmrec_bench_row *other = &r->against.row[pass];
         char name[100];
-        snprintf(name, sizeof name, "%s %s", r->op, pass == MMREC_FORWARD ? "forward" : "backward");
-        if (r->has_pass[pass]) list_interval(&r->pass[pass], report->setup->run.sampling.target_ci, name, lists);
+        if (!r->has_pass[pass]) continue;
+        snprintf(name, sizeof name, "%s %s", r->op, mmrec_pass_name(pass));
+        list_interval(&r->pass[pass], target, name, lists);
+        list_pair(&r->against.paired[pass], other->series.count > 0, name, lists);
+        snprintf(name, sizeof name, "%s %s", mmrec_against_name(r->against.what), mmrec_pass_name(pass));
+        list_interval(other, target, name, lists);
     }
 }
 
@@ -136,6 +183,8 @@ static void warn_rows(const mmrec_report *report, mmrec_warnings *out) {
     warn_list(out, "processor_taken", "Other work took the processors, in % of the threads' time", &lists.taken,
               "These times are of a shared machine, however narrow their intervals: measure again when it is quiet.");
     warn_list(out, "interval_wide", wide, &lists.wide, "A longer --max-time (and --total-time) narrows it.");
+    warn_list(out, "slowed", "The device was held below its clocks (power, heat), in samples", &lists.slowed,
+              "They count all the same; the JSON tells which and why. Let it cool, or lock its clocks.");
     warn_list(out, "verdict_unclear", "Neither a difference nor its absence is shown", &lists.unclear,
               "A longer --max-time or a quieter machine can tell.");
     warn_list(out, "samples_few", "Too few samples for a 95 % interval", &lists.few_samples,
@@ -154,5 +203,7 @@ void mmrec_warnings_of(const mmrec_report *report, mmrec_warnings *out) {
     }
     if (report->plans) return;
     warn_machine(report, out);
+    warn_timing(report, out);
+    warn_yardstick(report, out);
     warn_rows(report, out);
 }

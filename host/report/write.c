@@ -117,9 +117,11 @@ static void list_cases(const mmrec_bench_setup *setup, mmrec_buffer *text) {
     for (int i = 0; i < MMREC_CASE_SIZES; i++) mmrec_table_cell(&table, "%s", mmrec_case_size_name(i));
     for (int i = 0; i < setup->run.case_count; i++) list_case(setup, i, &table);
     mmrec_table_end(&table, text);
-    mmrec_buffer_format(text, "\nEach with %s%s, on backend %s:\n\n", sides[setup->run.hem],
-                        setup->run.self_test ? " against itself" : "", setup->run.backend->name);
+    mmrec_buffer_format(text, "\nEach with %s%s, on backend %s, %s:\n\n", sides[setup->run.hem],
+                        setup->run.self_test ? " against itself" : "", setup->run.backend->name,
+                        mmrec_dtype_name(mmrec_backend_dtype(setup->run.backend, setup->run.bf16)));
     for (int k = 0; k < MMREC_MEASURE_KINDS; k++) {
+        if (!mmrec_measure_wanted(&setup->run, (mmrec_measure_kind)k)) continue;
         mmrec_buffer_format(text, "- %s\n", mmrec_measure_kind_name((mmrec_measure_kind)k));
     }
 }

@@ -19,6 +19,7 @@ typedef struct mmrec_exec_options {
                                 parameter lies elsewhere in it; NULL: own them */
     bool trace;              /* record time and work of every node */
     bool check_finite;       /* also look for the first non-finite value after every node (slow) */
+    bool graphs;             /* on a device, unless traced: record each phase at its second run and launch it whole */
 } mmrec_exec_options;
 
 /* One node of the last run. */
@@ -34,11 +35,16 @@ typedef struct mmrec_trace_record {
 
 /* Allocates the arenas (zeroed parameters, gradients and optimizer state; other arenas zeroed too) and resolves every
  * pointer. Graph and plan must outlive it. NO_MEMORY; UNSUPPORTED when the backend computes in another type than the
- * graph; CONFIG for parameters that cannot be shared. Destroy is NULL-safe and clears. */
+ * graph or does not store what it stores; CONFIG for parameters that cannot be shared. Destroy is NULL-safe and clears. */
 mmrec_status mmrec_exec_create(mmrec_allocator *allocator, const mmrec_backend *backend, const mmrec_graph *graph,
                                const mmrec_plan *plan, mmrec_exec_options options, mmrec_exec **out,
                                mmrec_error *error) MMREC_MUST_CHECK;
 void mmrec_exec_destroy(mmrec_exec **exec);
+
+/* On a device: NO_MEMORY naming what each arena needs and what is free, when the plan does not fit; asked by
+ * mmrec_exec_create before it allocates. OK on the host. */
+mmrec_status mmrec_exec_fits(const mmrec_backend *backend, const mmrec_plan *plan, bool shared_params,
+                             mmrec_error *error) MMREC_MUST_CHECK;
 
 /* Copies values in or out, `count` = elements of the tensor, converting between double and the tensor's type. SHAPE when
  * the count is another or, writing, the tensor holds ids. Writing a parameter marks the derived values as stale. */
@@ -51,6 +57,12 @@ mmrec_status mmrec_exec_write_ids(mmrec_exec *exec, mmrec_tensor tensor, const i
 /* The tensor's memory, for host backends; data NULL when the plan gave it none. */
 mmrec_view mmrec_exec_view(const mmrec_exec *exec, mmrec_tensor tensor);
 
+/* What the exec was made of, and its optimizer state as one row of reals in the backend's memory; data NULL when the plan
+ * has none (mmrec_plan_options.optimizer_slots). */
+const mmrec_backend *mmrec_exec_backend(const mmrec_exec *exec);
+const mmrec_graph *mmrec_exec_graph(const mmrec_exec *exec);
+mmrec_view mmrec_exec_optimizer(const mmrec_exec *exec);
+
 /* Parameters were changed through a view: run the REFRESH phase before the next forward. */
 void mmrec_exec_params_changed(mmrec_exec *exec);
 /* The number that addresses this step's random draws (dropout). 0 at creation. */
@@ -59,8 +71,15 @@ void mmrec_exec_seed(mmrec_exec *exec, uint64_t seed);
 /* Runs a phase. FORWARD first runs REFRESH if the parameters changed. BACKWARD needs a FORWARD before it, one for each,
  * with the same parameters: INTERNAL otherwise. On failure the error carries a frame that names node, op and layer. */
 mmrec_status mmrec_exec_run(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) MMREC_MUST_CHECK;
+/* The same without waiting for the device, so that several phases can be queued and timed as one; an error of the device
+ * is then found by whoever waits. On the host it is mmrec_exec_run. */
+mmrec_status mmrec_exec_queue(mmrec_exec *exec, mmrec_phase phase, mmrec_error *error) MMREC_MUST_CHECK;
 
-/* Trace of the latest run of each node; `*count` = node_count. NULL unless `trace` or `check_finite` was asked for. */
+/* Marks what runs between on and off as what a profiler is to record: an NVTX range "capture", and on a device the
+ * profiler's own start and stop. */
+void mmrec_exec_capture(const mmrec_backend *backend, bool on);
+
+/* Trace of the latest run of each node (on a device: the latest that was waited for); `*count` = node_count. NULL unless `trace` or `check_finite` was asked for. */
 const mmrec_trace_record *mmrec_exec_trace(const mmrec_exec *exec, int *count);
 
 #ifdef __cplusplus

@@ -35,6 +35,7 @@ typedef struct mmrec_node_spec {
     double attr[MMREC_MAX_ATTR];      /* used where bit i of attr_set is set, else the op's default */
     unsigned attr_set;
     unsigned skip;                    /* bit i: optional output i is not wanted */
+    bool precise;                     /* nothing of it is stored in bf16: for sums of losses */
 } mmrec_node_spec;
 
 typedef struct mmrec_tensor_info {
@@ -54,20 +55,26 @@ typedef struct mmrec_node_info {
     mmrec_phase phase;
     bool recompute; /* a forward node run again in the backward phase (gradient checkpointing) */
     int layer;
+    mmrec_dtype storage; /* the storage type of the call (op.h) */
     const mmrec_op_sizes *sizes;
 } mmrec_node_info;
 
-/* `real`: MMREC_F32 or MMREC_F64, the type of everything that is not an id. `threads` >= 1: what each op may use
- * (scratch sizes depend on it). Destroy is NULL-safe and clears. */
-mmrec_status mmrec_graph_create(mmrec_allocator *allocator, mmrec_dtype real, int threads, mmrec_graph **out,
+/* `storage`: MMREC_F32 or MMREC_F64, the type of everything that is not an id; or MMREC_BF16: calls store bf16 (op.h says
+ * which arguments) and everything else is f32: inputs, parameters and their gradients, the REFRESH phase. Where an op wants
+ * a tensor in the other type than it has, a node `narrow` or `widen` makes it, once per tensor; one that follows from
+ * parameters alone is made in the REFRESH phase, and what would be its gradient goes to the parameter's. `threads` >= 1,
+ * or MMREC_ON_DEVICE: what each op may use (scratch sizes depend on it). Destroy is NULL-safe and clears. */
+mmrec_status mmrec_graph_create(mmrec_allocator *allocator, mmrec_dtype storage, int threads, mmrec_graph **out,
                                 mmrec_error *error) MMREC_MUST_CHECK;
 void mmrec_graph_destroy(mmrec_graph **graph);
+/* The storage type it was created with. */
+mmrec_dtype mmrec_graph_dtype(const mmrec_graph *graph);
 
 /* What is added from here on belongs to block `layer` (-1: none), and names get `prefix` ("blocks.0."). */
 void mmrec_graph_scope(mmrec_graph *graph, int layer, const char *prefix);
 
 /* What the user gives before a run, and what is trained, under the scope's prefix and `name`; 0 on a name that is taken or
- * a shape that is not valid. dtype: MMREC_I32 for ids; either real type means the graph's own, as parameters have. */
+ * a shape that is not valid. dtype: MMREC_I32 for ids; any other means what parameters have, f64 or f32. */
 mmrec_tensor mmrec_graph_input(mmrec_graph *graph, const char *name, mmrec_dtype dtype, mmrec_shape shape);
 mmrec_tensor mmrec_graph_param(mmrec_graph *graph, const char *name, mmrec_shape shape);
 /* Storage to be filled by slices of its rows; at the end every row must belong to exactly one slice. */

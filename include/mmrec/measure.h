@@ -39,6 +39,24 @@ typedef struct mmrec_paired {
 
 typedef enum mmrec_stop_reason { MMREC_STOP_CI, MMREC_STOP_TIME, MMREC_STOP_SAMPLES, MMREC_STOP_INTERRUPT } mmrec_stop_reason;
 
+/* What is known of one sample beside its time; kept only where a meter tells it. */
+typedef struct mmrec_sample_note {
+    double host_ns;      /* of a run that was not held back: from the first call until the device is done; NaN: not taken */
+    int sm_mhz, memory_mhz; /* clocks while it ran; 0: not told */
+    uint64_t throttle;   /* what held the clocks down, in bits of NVML's clocks event reasons */
+} mmrec_sample_note;
+
+struct mmrec_subject;
+
+/* How runs are timed where the host's clock cannot: runs a prepared subject `repeats` times and gives the time of one. */
+typedef struct mmrec_meter {
+    mmrec_status (*time)(void *context, const struct mmrec_subject *subject, int repeats, double *ns,
+                         mmrec_sample_note *note, mmrec_error *error);
+    void *context;
+    bool once;           /* every run needs a sample of its own (what lies in the cache, say) */
+    const char *untimed; /* why its times mean nothing ("emulated"): none are kept; NULL: they do */
+} mmrec_meter;
+
 typedef struct mmrec_sampling {
     double warmup_s;      /* at least this long, and until medians settle */
     double min_time_s;    /* at least this long in samples */
@@ -46,6 +64,7 @@ typedef struct mmrec_sampling {
     double target_ci;     /* stop when the half-width of the interval is below this share of the median; 0: never */
     int min_samples, max_samples;
     int least_samples;    /* so many are taken even past max_time_s, for up to a minute; 0: no such wish */
+    const mmrec_meter *meter; /* NULL: the host's clock */
 } mmrec_sampling;
 
 /* 0.2 s warm-up, 0.5 to 6 s of samples, half-width 1 %, 20 to 1000 samples (docs/measuring.md says why). */
@@ -56,20 +75,57 @@ typedef struct mmrec_subject {
     mmrec_status (*run)(void *context, mmrec_error *error);
     void *context;
     mmrec_status (*prepare)(void *context, mmrec_error *error);
+    bool unheld; /* on a device the stream is not held for it: it may queue more than the driver has room for */
 } mmrec_subject;
 
-/* One measured series. `samples_ns` is owned (capacity `capacity`, tag MEASURE); mmrec_series_free releases it. */
+/* One measured series. `samples_ns` and `notes` are owned (tag MEASURE); mmrec_series_free releases them. */
 typedef struct mmrec_series {
     double *samples_ns;
+    mmrec_sample_note *notes; /* as many; NULL without a meter */
     int count;
-    size_t capacity;
+    size_t capacity, note_capacity;
     int warmup_runs;
     double warmup_s;
     int runs_per_sample; /* > 1 where one run is too short for the clock: a sample is then their mean */
     mmrec_stop_reason stop;
     double waited_share; /* of the threads' time while sampling (both sides of a pair): ready, but without a processor */
-    mmrec_stats stats; /* of samples_ns, in ns */
+    mmrec_stats stats;   /* of samples_ns, in ns */
+    mmrec_stats host;    /* of the notes' host_ns; not valid without */
+    int throttled;       /* samples while which the device was slowed down: they count all the same */
+    const char *untimed; /* of the meter: then there are no samples */
 } mmrec_series;
+
+/* Bits of mmrec_sample_note.throttle that mean less than full speed: power cap, heat, the board's own brakes. The others
+ * (idle, clocks that someone has set) are no trouble of the moment. */
+#define MMREC_THROTTLED UINT64_C(0xec)
+/* "power cap, heat" of a note's bits; "" for none. */
+const char *mmrec_throttle_text(uint64_t throttle, char *text, size_t size);
+
+/* One kernel in the runs of a series, by its records. */
+enum { MMREC_KERNEL_NAME = 96 };
+typedef struct mmrec_kernel_time {
+    char name[MMREC_KERNEL_NAME]; /* k_gelu_fwd<float, 4>; as the driver has it where that cannot be read; cut */
+    double launches, ns;          /* of one run */
+} mmrec_kernel_time;
+
+/* What times a run: AUTO is EVENT on a device and HOST elsewhere. HOST: the host's clock, from the first call until the
+ * device is done. EVENT: events of the device before and after, the work queued while the stream is held, so that the
+ * host's time is not in it. CUPTI: the sum of the kernels' own times. */
+typedef enum mmrec_timer {
+    MMREC_TIMER_AUTO, MMREC_TIMER_EVENT, MMREC_TIMER_HOST, MMREC_TIMER_CUPTI, MMREC_TIMERS
+} mmrec_timer;
+const char *mmrec_timer_name(mmrec_timer timer); /* "auto", "event", "host", "cupti" */
+
+/* How a run was timed, as opposed to how it was wished. */
+typedef struct mmrec_timing {
+    mmrec_timer wanted, used; /* `used` is never AUTO */
+    bool cold;                /* the second-level cache was filled with other data before every run */
+    bool clocks;              /* the device's clocks are in the notes */
+    uint64_t records_lost;    /* CUPTI had no room for the times of so many kernels: the sums lack them */
+    bool gaps;                /* some runs were too many launches to queue at once: their times hold waits for the host */
+    char fallback[200];       /* why not `wanted`; "" it is */
+    char no_clocks[200];      /* why there are no clocks; "" there are, or there is no device */
+} mmrec_timing;
 
 uint64_t mmrec_clock_ns(void); /* monotonic */
 double mmrec_clock_seconds_since(uint64_t start_ns);

@@ -6,7 +6,8 @@
  *           aux (1), h_last, mem_k, mem_v; d.y is the input that seeds the gradient of y
  *   mmrec:  inputs ids (B,T), targets (B,T), state.<i>.h (B,D) [, state.<i>.mem_k, .mem_v (B,S,D)]; results logits, loss,
  *           loss_main, loss_aux (1 each), next.<i>.h, next.<i>.mem_k, next.<i>.mem_v
- * aux and loss_aux exist only where there is an auxiliary loss. Inputs must be written before every run, state too. */
+ * aux and loss_aux exist only where there is an auxiliary loss; logits not where there are gradients, unless the run asks
+ * for them. Inputs must be written before every run, state too. */
 #ifndef MMREC_MODEL_H
 #define MMREC_MODEL_H
 
@@ -42,6 +43,7 @@ typedef struct mmrec_model_run {
     bool carried;   /* memory comes from the state inputs, not from the trained first memory */
     bool loss;      /* mmrec: add targets and losses (always there for gradients) */
     bool gradient;  /* append the backward phase */
+    bool logits;    /* mmrec: they stay readable even where there are gradients, which then take memory of their own */
     bool recompute; /* gradient checkpointing: save block inputs only */
 } mmrec_model_run;
 
@@ -70,7 +72,8 @@ mmrec_status mmrec_model_init(mmrec_exec *exec, const mmrec_graph *graph, mmrec_
 /* Streaming: logits for a sequence given in chunks of any length, state carried from one to the next. */
 typedef struct mmrec_stream mmrec_stream;
 
-/* `params_from` holds the parameters (an exec of model `mmrec` of the same configuration) and must outlive the stream.
+/* `params_from` holds the parameters (an exec of model `mmrec` of the same configuration), says what is stored in bf16,
+ * and must outlive the stream.
  * CONFIG for a configuration or batch that is refused, SHAPE when the state of a batch is beyond memory, NO_MEMORY. Destroy
  * is NULL-safe and clears. */
 mmrec_status mmrec_stream_create(mmrec_allocator *allocator, const mmrec_backend *backend, mmrec_exec *params_from,

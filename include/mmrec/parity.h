@@ -18,10 +18,27 @@ extern "C" {
 typedef struct mmrec_parity_options {
     const mmrec_backend *backend;
     bool hem, recompute; /* recompute: only where there are gradients */
-    double
-        tolerance; /* of both errors of every tensor; 0: 1e-6 in f64, 1e-5 for outputs and 1e-4 for gradients in f32 */
+    bool graphs;      /* on a device: run each phase twice more, recorded and launched, and compare the last results */
+    bool bf16;        /* activations and weights are stored in it: UNSUPPORTED where the backend cannot */
+    bool tf32;        /* on a device that was opened so: its default tolerance */
+    double tolerance; /* of both errors of every tensor; 0: 1e-6 in f64, 1e-5 for outputs and 1e-4 for gradients in
+                         f32, 1e-3 and 5e-3 in TF32, 2e-2 and 8e-2 with bf16 */
     int threads;
 } mmrec_parity_options;
+
+/* The command line of mmrec-parity. */
+typedef enum mmrec_parity_action { MMREC_PARITY_CHECK, MMREC_PARITY_VERSION, MMREC_PARITY_HELP } mmrec_parity_action;
+typedef struct mmrec_parity_arguments {
+    const char *backend;
+    mmrec_parity_options options;
+    mmrec_device_options device;
+    mmrec_parity_action action;
+    int files; /* they are argv[1] .. argv[files] */
+} mmrec_parity_arguments;
+/* Options and files may stand in any order. Where files are to be checked, the backend is found and its device open. */
+mmrec_status mmrec_parity_parse(int argc, char **argv, mmrec_parity_arguments *out,
+                                mmrec_error *error) MMREC_MUST_CHECK;
+extern const char mmrec_parity_help[];
 
 enum { MMREC_PARITY_NAME = 176 };
 

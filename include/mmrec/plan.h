@@ -20,12 +20,13 @@ typedef enum mmrec_arena {
 typedef struct mmrec_plan_options {
     int optimizer_slots; /* values of optimizer state per parameter: 0, or 2 for AdamW (its two moments) */
     size_t guard_bytes;  /* unused bytes after each tensor, for tests; 0 in production */
-    bool unshared;       /* every region gets memory of its own: for tests, and to tell a planning fault from another */
+    bool unshared;       /* every tensor gets memory of its own: for tests, and to tell a planning fault from another */
 } mmrec_plan_options;
 
-/* One region of memory: a tensor with its own storage, a node's scratch, or the optimizer's state. */
+/* One region of memory: a tensor with its own storage, a node's scratch, or the optimizer's state. Tensors that an op
+ * makes in the place of another (mmrec_arg.over) have one region; its life is all of theirs. */
 typedef struct mmrec_plan_entry {
-    mmrec_tensor tensor; /* 0: not a tensor */
+    mmrec_tensor tensor; /* the first to live here; 0: not a tensor */
     int node;            /* the node whose scratch this is, -1 otherwise */
     mmrec_arena arena;
     size_t offset, bytes; /* within the arena; offset is a multiple of 64 */
@@ -54,7 +55,8 @@ const mmrec_plan_entry *mmrec_plan_find(const mmrec_plan *plan, mmrec_tensor ten
 const mmrec_plan_entry *mmrec_plan_scratch(const mmrec_plan *plan, int node);
 
 /* Verifies the plan against the graph: what a node reads or writes is live at it, regions are inside their arena and
- * aligned, and no two that are live at the same node share a byte. INTERNAL naming them on a violation. Compares all
+ * aligned, no two that are live at the same node share a byte, and in a region of several tensors each is read only
+ * while its values are there. INTERNAL naming them on a violation. Compares all
  * pairs of regions: for tests. */
 mmrec_status mmrec_plan_check(const mmrec_plan *plan, mmrec_error *error) MMREC_MUST_CHECK;
 

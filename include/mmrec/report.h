@@ -57,7 +57,7 @@ mmrec_status mmrec_report_run_ops(mmrec_allocator *allocator, mmrec_bench_observ
 mmrec_status mmrec_report_plan(mmrec_allocator *allocator, mmrec_report *report, mmrec_error *error) MMREC_MUST_CHECK;
 void mmrec_report_free(mmrec_allocator *allocator, mmrec_report *report);
 
-/* 0, 1 (a case or op failed or is wrong), or interrupt_exit. `text` gets one line about failures, "" without. */
+/* 0, 1 (a case or op failed or is wrong), 77 (one failed because the device was lost), or interrupt_exit. `text` gets one line about failures, "" without. */
 int mmrec_report_exit(const mmrec_report *report, char *text, size_t size);
 
 /* Refuses now what mmrec_report_write could not write later: unwritable files, two exports to standard output. */

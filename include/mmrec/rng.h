@@ -6,6 +6,7 @@
 #ifndef MMREC_RNG_H
 #define MMREC_RNG_H
 
+#include <math.h>
 #include <stdint.h>
 
 #ifdef __CUDACC__
@@ -60,6 +61,12 @@ MMREC_RNG_INLINE float mmrec_rng_uniform(uint64_t seed, uint64_t stream, uint64_
 MMREC_RNG_INLINE uint32_t mmrec_rng_below(uint64_t seed, uint64_t stream, uint64_t index, uint32_t below) {
     return (uint32_t)(((uint64_t)mmrec_rng_word(seed, stream, index) * below) >> 32);
 }
+
+/* Box-Muller in double, of two words: the length, and the turn in half turns or in radians. A word is uniform in (0, 1)
+ * with all its 32 bits: the smallest is 2^-33, so a normal number stays below 6.8 in magnitude. */
+MMREC_RNG_INLINE double mmrec_rng_radius(uint32_t word) { return sqrt(-2.0 * log(((double)word + 0.5) * 0x1p-32)); }
+MMREC_RNG_INLINE double mmrec_rng_turn(uint32_t word) { return ((double)word + 0.5) * 0x1p-31; }
+MMREC_RNG_INLINE double mmrec_rng_angle(uint32_t word) { return 3.141592653589793 * mmrec_rng_turn(word); }
 
 #ifdef __cplusplus
 extern "C" {

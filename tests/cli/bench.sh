@@ -99,12 +99,19 @@ is data.json options.dim.line 1
 is data.json cases.0.sizes.time 5
 is data.json context.0.value '"here"'
 
+what="a cap below the default least time"
+bench --op gelu --at 'N=3 D=5' --quiet --ceilings off --warmup 1ms --max-time 125ms --backend cpu --export-json cap.json
+is cap.json sampling.min_time_s 0.125
+is cap.json options.min-time.source '"default"'
+
 what="plans"
 bench $tiny --plan --memory 10MiB --optimizer adamw --export-json plan.json --export-csv plan.csv
 valid plan.json
 rows plan.csv 10
 is plan.json mode '"plan"'
 holds out '^The largest batch that fits into 10.0 MiB is [1-9][0-9]*, with '
+bench --dim 16 --heads 2 --slots 16 --time 6 --vocab 500 --plan --hem on
+holds out '^| gradient of embedding.weight *| (500, 16) *| f32 *| gradients *|'
 bench $tiny --plan --memory 1KiB --hem on
 holds out '^Not even batch 1 fits into 1.00 KiB.$'
 
@@ -122,6 +129,82 @@ is op.json ops.1.op '"matmul"'
 is op.json ops.2.check.passed true
 holds out '^| matmul  *| N=1000 K=500 F=200  *| backward |'
 bench $fast --op linear --at 'N=3 D=5 F=7 -bias' --quiet
+
+what="an optimizer, and what only a device has"
+bench $tiny $fast --hem on --quiet --optimizer adamw --timer cupti --export-json adamw.json --export-csv adamw.csv
+valid adamw.json
+rows adamw.csv 5
+is adamw.json device null
+is adamw.json timing.used '"host"'
+is adamw.json cases.0.sides.0.measures.4.name '"optimizer step"'
+is adamw.json cases.0.sides.0.measures.4.device null
+is adamw.json cases.0.sides.0.memory_phases.5.phase '"optimizer"'
+is adamw.json cases.0.sides.0.memory_phases.6.allocated_bytes 0
+holds out '^| device *| n/a (no device)'
+holds out '^| optimizer step *| HEM on '
+holds out '^- Timed by host and not by cupti: '
+holds out '^| HEM on, allocated, peak *|'
+lacks out 'device in use'
+
+what="an emulated device"
+"$bin/mmrec-bench" --backend cuda --op fill --at 'rows=2 columns=3' --quiet --export-json probe.json >out 2>err
+probe=$?
+[ $probe -eq 0 ] || [ $probe -eq 77 ] || grep -q 'this build has no CUDA backend' err || fail "no answer about a device: $(cat err)"
+if [ $probe -eq 0 ] && [ "$("$bin/cli_check" get probe.json device.emulated)" = true ]; then
+    bench $tiny $fast --backend cuda --quiet --optimizer adamw --profile --timer cupti --cache cold --export-json emulated.json \
+        --export-markdown emulated.md --export-csv emulated.csv
+    valid emulated.json
+    rows emulated.csv 10
+    is emulated.json backend '"cuda"'
+    is emulated.json timing.cache '"cold"'
+    is emulated.json timing.fallback '"the device is emulated"'
+    is emulated.json cases.0.sides.1.check.passed true
+    is emulated.json cases.0.sides.1.measures.0.stats null
+    is emulated.json cases.0.sides.1.measures.0.reason '"emulated"'
+    is emulated.json cases.0.sides.1.measures.4.device.launches 1
+    is emulated.json comparisons.0.verdict null
+    is emulated.json cases.0.sides.0.memory_phases.6.unaccounted_bytes 0
+    holds emulated.md '^| block forward *| HEM on *| *n/a (emulated) | *n/a (emulated) |'
+    holds emulated.md '^| kernel launches of block forward *| *[1-9][0-9]* | *[1-9][0-9]* |'
+    holds emulated.md '^| HEM on, unaccounted *| *0 B |'
+    lacks emulated.md 'nan\|inf '
+    bench $tiny $fast --backend cuda --dtype bf16 --quiet --uboo deep --recompute on --optimizer adamw --export-json bf16.json \
+        --export-csv bf16.csv
+    valid bf16.json
+    rows bf16.csv 10
+    is bf16.json dtype '"bf16"'
+    is bf16.json cases.0.sides.0.check.passed true
+    is bf16.json cases.0.sides.1.check.output_tolerance 0.02
+    holds out '^| run *| backend cuda, bf16, '
+    bench $small --time 512 --backend cuda --dtype bf16 --plan --export-json bf16-plan.json
+    valid bf16-plan.json
+    holds out '^| made by linear forward.* | bf16 | saved '
+    bench --backend cuda --dtype bf16 --op linear --quiet --at 'N=3 D=5 F=7' --export-json bf16-op.json
+    is bf16-op.json ops.0.check.passed true
+    bench --backend cuda --op gelu --quiet --at 'N=3 D=5' --export-json emulated-op.json --export-csv emulated-op.csv
+    valid emulated-op.json
+    rows emulated-op.csv 2
+    bench --backend cuda --op recurrence --quiet --at 'B=2 T=3 D=5' --against grid-barrier --export-json against.json \
+        --export-csv against.csv
+    valid against.json
+    rows against.csv 4
+    is against.json ops.0.against.name '"grid-barrier"'
+    is against.json ops.0.against.missing null
+    is against.json ops.0.against.passes.1.comparison.reason '"emulated"'
+    is against.json options.against.source '"flag"'
+    holds out '^recurrence against grid-barrier: n/a (emulated)$'
+    bench --backend cuda --op recurrence --quiet --at 'B=2 T=3 D=5' --against cudnn-lstm-bf16 --export-json lstm.json \
+        --export-csv lstm.csv
+    valid lstm.json
+    rows lstm.csv 4
+    is lstm.json ops.0.against.missing '"emulated"'
+    is lstm.json ops.0.passes.1.name '"backward"'
+    holds lstm.csv '^cudnn-lstm-bf16,.*,emulated,'
+    is emulated-op.json ops.0.check.passed true
+    expect 1 "$bin/mmrec-bench" --backend cuda --quiet --hem on --batch 100000 --time 512 --export-json room.json
+    valid room.json
+    holds err 'the case needs [0-9.]* [KMGT]iB on the device (parameters [0-9.]* [KMGT]iB, .*) and [0-9.]* [KMGT]iB are free; the largest batch that fits is [1-9][0-9]*$'
+fi
 
 what="a case that cannot run"
 # AddressSanitizer would stop the program at a request that large instead of refusing it.

@@ -1,8 +1,10 @@
-/* Fails the k-th allocation or file operation of a whole program, for every k until it runs clean, and looks at what
- * the user would see: a known exit code, one line of words, the old output file untouched, no temporary file left.
+/* Fails the k-th allocation, file operation or call of the CUDA runtime of a whole program, for every k until it runs
+ * clean, and looks at what the user would see: a known exit code, one line of words, the old output file untouched, no
+ * temporary file left, everything given back.
  *
  * usage: loop FAULTS STEP OUTPUT COMMAND [ARG ...]
- *   FAULTS  "alloc:%,alloc:%+,io:%:ENOSPC" ...: one after the other, % replaced by k
+ *   FAULTS  "alloc:%,alloc:%+,io:%:ENOSPC" ...: one after the other, % replaced by k. "cuda:fail:%:sticky" is for the
+ *           runtime on host memory (kernels/fake); it tells how many calls there are, and k goes through them all
  *   STEP    k advances by this much after the first 40 (1 tests every k)
  *   OUTPUT  the file COMMAND writes; it holds known bytes before each run. "-": COMMAND writes no file
  * Leaks are found when COMMAND is built with LeakSanitizer: its exit code is then none of those allowed. */
@@ -65,10 +67,32 @@ static int strangers(const char *path) {
     return count;
 }
 
+static const char cuda_prefix[] = "cuda:";
+static bool is_cuda(const char *fault) { return strncmp(fault, cuda_prefix, strlen(cuda_prefix)) == 0; }
+
+/* Lines that are not warnings. */
+static size_t count_messages(const char *text) {
+    static const char warning[] = "mmrec: warning: ";
+    size_t lines = 0;
+    for (const char *end; (end = strchr(text, '\n')); text = end + 1)
+        lines += strncmp(text, warning, strlen(warning)) != 0;
+    return lines;
+}
+
+static void set_fault(const char *fault) {
+    char text[160];
+    if (!is_cuda(fault)) {
+        setenv("MMREC_FAULT", fault, 1);
+        return;
+    }
+    snprintf(text, sizeof text, "leaks,%s", fault + strlen(cuda_prefix));
+    setenv("MMREC_FAKE_CUDA", text, 1);
+}
+
 static void child(char **command, const char *fault, int errors) {
     int null = open("/dev/null", O_WRONLY);
     if (null < 0 || dup2(null, 1) < 0 || dup2(errors, 2) < 0) _exit(126);
-    setenv("MMREC_FAULT", fault, 1);
+    set_fault(fault);
     execv(command[0], command);
     _exit(127);
 }
@@ -87,7 +111,7 @@ static outcome run(char **command, const char *fault) {
     close(ends[0]);
     int status = 0;
     if (waitpid(pid, &status, 0) == pid && WIFEXITED(status)) o.exit_code = WEXITSTATUS(status);
-    for (size_t i = 0; i < used; i++) o.lines += o.text[i] == '\n';
+    o.lines = count_messages(o.text);
     return o;
 }
 
@@ -107,14 +131,36 @@ static int judge_file(const char *fault, const outcome *o, const char *output) {
     return 0;
 }
 
+/* A lost device is one that is not there any more (docs/cuda.md). */
+static bool known_code(const char *fault, int code) {
+    enum { DONE_BAD = 1, REFUSED = 2, NO_DEVICE = 77 };
+    if (is_cuda(fault) && strstr(fault, ":sticky")) return code == NO_DEVICE;
+    return code == DONE_BAD || code == REFUSED || (is_cuda(fault) && code == NO_DEVICE);
+}
+
 /* 1 when this run breaks a promise. */
 static int judge(const char *fault, const outcome *o, const char *output) {
     if (judge_file(fault, o, output)) return 1;
     if (o->exit_code == 0) return 0;
-    if (o->exit_code != 1 && o->exit_code != 2) return complain(fault, "exit code is not 0, 1 or 2", o);
+    if (!known_code(fault, o->exit_code)) return complain(fault, "not an exit code for this", o);
     if (o->lines < 1 || !strstr(o->text, ": ")) return complain(fault, "no message", o);
-    if (o->exit_code == 2 && o->lines != 1) return complain(fault, "the message is not one line", o);
+    if (o->exit_code != 1 && o->lines != 1) return complain(fault, "the message is not one line", o);
     return 0;
+}
+
+/* Calls of the CUDA runtime in a run without faults, which must give everything back; -1 when it fails. */
+static long runtime_calls(char **command) {
+    char fault[64] = "cuda:count:/tmp/mmrec-fault-XXXXXX", *path = strchr(fault, '/');
+    int file = mkstemp(path);
+    if (file < 0) return -1;
+    outcome o = run(command, fault);
+    char text[64] = "";
+    long total = -1;
+    if (read(file, text, sizeof text - 1) > 0) sscanf(text, "total %ld", &total);
+    close(file);
+    unlink(path);
+    if (o.exit_code != 0) complain(fault, "the run without a fault does not end well", &o);
+    return o.exit_code == 0 ? total : -1;
 }
 
 static void fault_text(const char *form, long k, char *text, size_t size) {
@@ -122,37 +168,66 @@ static void fault_text(const char *form, long k, char *text, size_t size) {
     snprintf(text, size, "%.*s%ld%s", hole ? (int)(hole - form) : 0, form, k, hole ? hole + 1 : "");
 }
 
-/* All k of one form; returns the number of broken promises. */
-static long walk(const char *form, long step, const char *output, char **command, long *runs, long *refused) {
-    /* Interrupted reads and writes are made again; an interrupted fsync or rename is a failed save like any other. So
-     * for EINTR k just runs far enough, and no number of failures is right or wrong. */
-    bool interruption = strstr(form, "EINTR") != NULL;
-    long failures = 0, ended = 0, clean = 0;
+/* What is counted while k goes up. */
+typedef struct walked {
+    long runs, refused, failures;
+} walked;
+
+static outcome try_one(const char *form, long k, const char *output, char **command, walked *w) {
+    char fault[128];
+    fault_text(form, k, fault, sizeof fault);
+    write_old(output);
+    outcome o = run(command, fault);
+    w->failures += judge(fault, &o, output);
+    w->refused += o.exit_code != 0;
+    w->runs++;
+    return o;
+}
+
+enum { EVERY = 40, MAX_FAILURES = 5 };
+static long next(long k, long step) { return k + (k < EVERY ? 1 : step); }
+
+/* Interrupted reads and writes are made again; an interrupted fsync or rename is a failed save like any other. So for
+ * EINTR k just runs far enough, and no number of failures is right or wrong. */
+static bool is_interruption(const char *form) { return strstr(form, "EINTR") != NULL; }
+
+static void walk_host(const char *form, long step, const char *output, char **command, walked *w) {
+    bool interruption = is_interruption(form);
+    long clean = 0;
     /* A single failure may be survived; three clean runs in a row mean that k has passed the end. */
-    for (long k = 1; (interruption ? k <= 40 : clean < 3) && failures < 5; k += k < 40 || clean ? 1 : step) {
-        char fault[128];
-        fault_text(form, k, fault, sizeof fault);
-        write_old(output);
-        outcome o = run(command, fault);
-        failures += judge(fault, &o, output);
-        clean = o.exit_code == 0 ? clean + 1 : 0;
-        ended += o.exit_code != 0;
-        ++*runs;
+    for (long k = 1; (interruption ? k <= EVERY : clean < 3) && w->failures < MAX_FAILURES;
+         k = next(k, clean ? 1 : step)) {
+        clean = try_one(form, k, output, command, w).exit_code == 0 ? clean + 1 : 0;
     }
-    if (!interruption && ended == 0) {
+}
+
+static void walk_cuda(const char *form, long step, const char *output, char **command, walked *w) {
+    write_old(output);
+    long calls = runtime_calls(command);
+    if (calls < 1) w->failures++;
+    for (long k = 1; k <= calls && w->failures < MAX_FAILURES; k = next(k, step)) {
+        try_one(form, k, output, command, w);
+    }
+}
+
+/* All k of one form, added to `sum`. */
+static void walk(const char *form, long step, const char *output, char **command, walked *sum) {
+    walked w = {0};
+    (is_cuda(form) ? walk_cuda : walk_host)(form, step, output, command, &w);
+    if (w.refused == 0 && !is_interruption(form)) {
         printf("%s: no run failed, so the fault never came\n", form);
-        failures++;
+        w.failures++;
     }
-    *refused += ended;
-    return failures;
+    sum->runs += w.runs;
+    sum->refused += w.refused;
+    sum->failures += w.failures;
 }
 
 int main(int argc, char **argv) {
     if (argc < 5) return 2;
-    long step = strtol(argv[2], NULL, 10), runs = 0, refused = 0, failures = 0;
-    for (char *form = strtok(argv[1], ","); form; form = strtok(NULL, ",")) {
-        failures += walk(form, step, argv[3], argv + 4, &runs, &refused);
-    }
-    printf("%ld runs, %ld ended with a message, %ld broken promises\n", runs, refused, failures);
-    return failures > 0 || runs == 0;
+    long step = strtol(argv[2], NULL, 10);
+    walked sum = {0};
+    for (char *form = strtok(argv[1], ","); form; form = strtok(NULL, ",")) walk(form, step, argv[3], argv + 4, &sum);
+    printf("%ld runs, %ld ended with a message, %ld broken promises\n", sum.runs, sum.refused, sum.failures);
+    return sum.failures > 0 || sum.runs == 0;
 }

@@ -6,8 +6,8 @@
 
 enum { GUARD_BYTES = 128 };
 
-/* As float and as double (0x7ffca5a57ffca5a5) a quiet NaN, as an id far above any vocabulary. */
-#define GUARD_WORD 0x7ffca5a5u
+/* As float, as double (0x7ffc7fa57ffc7fa5) and, either half, as bf16 a NaN, as an id far above any vocabulary. */
+#define GUARD_WORD 0x7ffc7fa5u
 
 static void fill_guard(unsigned char *to, size_t bytes) {
     const uint32_t word = GUARD_WORD;
@@ -31,8 +31,8 @@ bool tensor_open(harness *h, tensor *t, const char *name, mmrec_dtype dtype, mmr
     size_t element = mmrec_dtype_bytes(dtype);
     t->name = name;
     t->view = mmrec_view_dense(NULL, dtype, shape);
-    t->view.stride += padding;
-    size_t offset = padding ? element : 0;
+    t->view.stride += padding >= 0 ? padding : (8 - t->view.stride % 8) % 8 - padding;
+    size_t offset = padding > 0 ? element : 0;
     t->bytes = 2 * GUARD_BYTES + offset + (size_t)mmrec_shape_rows(&shape) * stride_bytes(t);
     t->bytes += (MMREC_ALIGN - t->bytes % MMREC_ALIGN) % MMREC_ALIGN;
     t->memory = mmrec_alloc(h->allocator, NULL, 0, 2 * t->bytes, MMREC_ALLOC_OTHER);
@@ -57,6 +57,8 @@ static void write_element(const mmrec_view *view, int64_t at, double value) {
         ((double *)view->data)[at] = value;
     else if (view->dtype == MMREC_F32)
         ((float *)view->data)[at] = (float)value;
+    else if (view->dtype == MMREC_BF16)
+        ((uint16_t *)view->data)[at] = mmrec_bf16_from_float((float)value);
     else
         ((int32_t *)view->data)[at] = (int32_t)value;
 }
@@ -64,6 +66,7 @@ static void write_element(const mmrec_view *view, int64_t at, double value) {
 static double read_element(const mmrec_view *view, int64_t at) {
     if (view->dtype == MMREC_F64) return ((const double *)view->data)[at];
     if (view->dtype == MMREC_F32) return (double)((const float *)view->data)[at];
+    if (view->dtype == MMREC_BF16) return (double)mmrec_bf16_to_float(((const uint16_t *)view->data)[at]);
     return (double)((const int32_t *)view->data)[at];
 }
 
@@ -107,4 +110,6 @@ bool tensor_finite(const tensor *t) {
 void tensor_remember(tensor *t) {
     if (t->memory) memcpy(t->copy, t->memory, t->bytes);
 }
+void tensor_restore(tensor *t) { memcpy(t->memory, t->copy, t->bytes); }
+void tensor_copy(tensor *to, const tensor *from) { memcpy(to->memory, from->memory, to->bytes); }
 bool tensor_unchanged(const tensor *t) { return !t->memory || memcmp(t->copy, t->memory, t->bytes) == 0; }

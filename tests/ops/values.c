@@ -58,6 +58,23 @@ static void draw_all(const mmrec_op_def *def, const mmrec_op_sizes *sizes, int i
     }
 }
 
+static void round_array(mmrec_dtype dtype, const mmrec_shape *shape, double *values) {
+    int64_t count = values && dtype == MMREC_BF16 ? mmrec_shape_elements(shape) : 0;
+    for (int64_t i = 0; i < count; i++)
+        values[i] = (double)mmrec_bf16_to_float(mmrec_bf16_from_float((float)values[i]));
+}
+
+void round_values(const subject *s, const mmrec_op_sizes *sizes, sample_values *values) {
+    const mmrec_op_def *def = s->def;
+    for (int i = 0; def->in[i].name; i++) {
+        round_array(mmrec_arg_dtype(&def->in[i], s->dtype), &sizes->in[i], values->in[i]);
+        round_array(mmrec_arg_gradient_dtype(&def->in[i], s->dtype), &sizes->in[i], values->old[i]);
+    }
+    for (int i = 0; def->out[i].name; i++) {
+        round_array(mmrec_arg_gradient_dtype(&def->out[i], s->dtype), &sizes->out[i], values->d_out[i]);
+    }
+}
+
 static bool reserve(harness *h, size_t used, void **memory, size_t *bytes) {
     *bytes = (used ? used : 1) * sizeof(double);
     *memory = mmrec_alloc(h->allocator, NULL, 0, *bytes, MMREC_ALLOC_OTHER);
@@ -86,7 +103,9 @@ static size_t place_results(const mmrec_op_sizes *sizes, double *base, results *
     for (int i = 0; i < MMREC_MAX_OUT; i++) {
         if ((sizes->made >> i) & 1u) r->out[i] = take(base, &used, &sizes->out[i]);
     }
-    for (int i = 0; i < MMREC_MAX_SAVED; i++) r->saved[i] = take(base, &used, &sizes->saved[i]);
+    for (int i = 0; i < MMREC_MAX_SAVED; i++) {
+        if ((sizes->stored >> i) & 1u) r->saved[i] = take(base, &used, &sizes->saved[i]);
+    }
     return used;
 }
 

@@ -11,7 +11,7 @@ BEGIN {
   # The public headers, by the layer that defines what they declare. Ops and graph know of each other by op.h alone.
   split("status alloc io fault rng shape compare options version op", names, " "); for (i in names) header[names[i]] = "core"
   split("graph plan exec backend", names, " "); for (i in names) header[names[i]] = "graph"
-  header["safetensors"] = "checkpoint"; header["model"] = "models"
+  header["safetensors"] = "checkpoint"; header["model"] = "models"; header["optimizer"] = "train"
   split("measure bench parity", names, " "); for (i in names) header[names[i]] = "measure"
   header["report"] = "report"
 }

@@ -1,13 +1,13 @@
 /* A profiler in miniature: NVTX loads this library when NVTX_INJECTION64_PATH names it. It writes one line per event to
- * the file named by MMREC_NVTX_LOG: "push <domain> <name> <payload> depth <depth>" and "pop". */
+ * the file named by MMREC_NVTX_LOG: "push <domain> <name> <payload> depth <depth> in <category>" and "pop". */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <nvtx3/nvToolsExt.h>
 
-enum { MAX_STRINGS = 256, MAX_NAME = 64 };
-static char domain_name[MAX_NAME];
+enum { MAX_STRINGS = 256, MAX_CATEGORIES = 32, MAX_NAME = 64 };
+static char domain_name[MAX_NAME], categories[MAX_CATEGORIES][MAX_NAME] = {"none"};
 static char strings[MAX_STRINGS][MAX_NAME];
 static int string_count, depth;
 static FILE *out;
@@ -25,12 +25,18 @@ static nvtxStringHandle_t NVTX_API register_string(nvtxDomainHandle_t domain, co
     return (nvtxStringHandle_t)(void *)slot;
 }
 
+static void NVTX_API name_category(nvtxDomainHandle_t domain, uint32_t category, const char *name) {
+    (void)domain;
+    if (category < MAX_CATEGORIES) snprintf(categories[category], MAX_NAME, "%s", name);
+}
+
 static int NVTX_API push(nvtxDomainHandle_t domain, const nvtxEventAttributes_t *event) {
     const char *name = event->messageType == NVTX_MESSAGE_TYPE_REGISTERED
                            ? (const char *)(const void *)event->message.registered
                            : "(not registered)";
-    fprintf(out, "push %s %s %lld depth %d\n", (const char *)(const void *)domain, name,
-            (long long)event->payload.llValue, depth);
+    fprintf(out, "push %s %s %lld depth %d in %s\n", (const char *)(const void *)domain, name,
+            (long long)event->payload.llValue, depth,
+            event->category < MAX_CATEGORIES ? categories[event->category] : "(too high)");
     return depth++;
 }
 
@@ -46,6 +52,7 @@ static int attach(NvtxFunctionTable table, unsigned int size) {
     if (size <= NVTX_CBID_CORE2_DomainRegisterStringA) return 0;
     *table[NVTX_CBID_CORE2_DomainCreateA] = (NvtxFunctionPointer)create_domain;
     *table[NVTX_CBID_CORE2_DomainRegisterStringA] = (NvtxFunctionPointer)register_string;
+    *table[NVTX_CBID_CORE2_DomainNameCategoryA] = (NvtxFunctionPointer)name_category;
     *table[NVTX_CBID_CORE2_DomainRangePushEx] = (NvtxFunctionPointer)push;
     *table[NVTX_CBID_CORE2_DomainRangePop] = (NvtxFunctionPointer)pop;
     return 1;

@@ -3,9 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BATCH = 2, TIME = 3, WIDTH = 4, SLOTS = 4 };
+enum { BATCH = 2, TIME = 3, WIDTH = 4, SLOTS = 4, CLASSES = 3 /* at least */ };
 
 static int64_t columns_of(const random_graph *r, mmrec_tensor t) {
+    if (!t) return 1; /* the graph's error tells */
     mmrec_shape shape = mmrec_graph_tensor_info(r->graph, t).shape;
     return mmrec_shape_columns(&shape);
 }
@@ -146,6 +147,23 @@ static void add_refreshed(random_graph *r, mmrec_tensor x) {
     keep_value(r, add(r, MMREC_OP_linear, x, w));
 }
 
+/* Logits of their own, as in a model, or any value, which others may read before and after; sometimes read by name or
+ * in parts. Sometimes the loss itself is never used, and sometimes its gradient is 1. */
+static void add_classifier(random_graph *r, mmrec_tensor x) {
+    char name[32];
+    mmrec_tensor logits = random_graph_pick(r, 3) || columns_of(r, x) < CLASSES ? add_linear(r, x) : x;
+    int others = logits == x ? 0 : random_graph_pick(r, 6);
+    if (!r->targets) r->targets = mmrec_graph_input(r->graph, "targets", MMREC_I32, mmrec_shape2(BATCH, TIME));
+    if (others == 1) keep_value(r, logits);
+    if (others == 2) mmrec_graph_keep(r->graph, logits, fresh_name(r, "logits", name));
+    if (others == 3) add_slices(r, logits);
+    mmrec_tensor loss = add(r, MMREC_OP_cross_entropy, logits, r->targets);
+    if (random_graph_pick(r, 5) == 0) return;
+    double factor = random_graph_pick(r, 2) ? 1 : 0.375;
+    mmrec_node_spec sum = {.in = {loss, r->classified}, .attr = {factor, 1}, .attr_set = 3};
+    r->classified = mmrec_graph_add(r->graph, MMREC_OP_combine, sum);
+}
+
 static void add_sum(random_graph *r, mmrec_tensor x) {
     mmrec_node_spec spec = {.in = {x, same_width(r, x), same_width(r, x)}, .attr = {0.5, -0.25, 0.125}, .attr_set = 7};
     keep_value(r, mmrec_graph_add(r->graph, MMREC_OP_combine, spec));
@@ -154,7 +172,7 @@ static void add_sum(random_graph *r, mmrec_tensor x) {
 static void add_node(random_graph *r) {
     static const mmrec_op_id simple[] = {MMREC_OP_gelu, MMREC_OP_decay_gate, MMREC_OP_softmax};
     mmrec_tensor x = any_value(r);
-    switch (random_graph_pick(r, 14)) {
+    switch (random_graph_pick(r, 15)) {
     case 0:
     case 1:
         keep_value(r, add_linear(r, x));
@@ -187,6 +205,9 @@ static void add_node(random_graph *r) {
         break;
     case 12:
         add_refreshed(r, x);
+        break;
+    case 13:
+        add_classifier(r, x);
         break;
     default:
         keep_value(r, add(r, simple[random_graph_pick(r, 3)], x, 0));
@@ -232,13 +253,18 @@ mmrec_status random_graph_build(random_graph *r, mmrec_allocator *allocator, uin
     mmrec_graph_scope(r->graph, -1, "");
     mmrec_tensor a = r->values[r->value_count - 1], b = same_width(r, a), c = any_value(r);
     choose_seeded(r);
-    mmrec_seed seeds[] = {{add(r, MMREC_OP_mean_square, a, b), 0, 1.0},
-                          {add(r, MMREC_OP_mean_square, c, add(r, MMREC_OP_gelu, c, 0)), 0, 0.5},
-                          {r->seeded, r->dy, 0},
-                          {r->seeded, r->dy, 0}};
+    mmrec_seed seeds[5] = {{add(r, MMREC_OP_mean_square, a, b), 0, 1.0},
+                           {add(r, MMREC_OP_mean_square, c, add(r, MMREC_OP_gelu, c, 0)), 0, 0.5},
+                           {r->seeded, r->dy, 0},
+                           {r->seeded, r->dy, 0}};
+    int seed_count = 2 + r->seeded_times;
+    if (r->classified) {
+        mmrec_graph_keep(r->graph, r->classified, "loss2");
+        seeds[seed_count++] = (mmrec_seed){r->classified, 0, 1.0};
+    }
     mmrec_graph_keep(r->graph, seeds[0].tensor, "loss0");
     mmrec_graph_keep(r->graph, seeds[1].tensor, "loss1");
     mmrec_tensor wanted[] = {r->x, r->h0};
     MMREC_TRY(mmrec_graph_status(r->graph, error));
-    return mmrec_graph_differentiate(r->graph, seeds, 2 + r->seeded_times, wanted, 2, recompute, error);
+    return mmrec_graph_differentiate(r->graph, seeds, seed_count, wanted, 2, recompute, error);
 }

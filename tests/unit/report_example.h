@@ -81,10 +81,10 @@ static mmrec_memory_figures memory_of(size_t unit) {
 }
 
 static void fill_side(example *e, mmrec_bench_side *side, int hem) {
-    static const double ns[MMREC_MEASURE_KINDS] = {2.5e6, 5e6, 6.123456789e6, 20e6};
+    static const double ns[MMREC_MEASURE_OPTIMIZER] = {2.5e6, 5e6, 6.123456789e6, 20e6};
     side->present = true;
     side->hem = hem;
-    for (int k = 0; k < MMREC_MEASURE_KINDS; k++)
+    for (int k = 0; k < MMREC_MEASURE_OPTIMIZER; k++)
         fill_row(&side->row[k], e->samples[hem][k], ns[k] * (hem ? 0.95 : 1), 40 - hem);
     side->block_memory = memory_of(1 << 16);
     side->model_memory = memory_of((size_t)((hem ? 15 : 16) << 16));
@@ -98,6 +98,12 @@ static void fill_side(example *e, mmrec_bench_side *side, int hem) {
                                       .time = 8,
                                       .dim = 64,
                                       .layers = 2};
+    for (int phase = 0; phase < MMREC_MEMORY_PHASES; phase++) {
+        bool made = phase != MMREC_MEMORY_BEFORE && phase != MMREC_MEMORY_AFTER;
+        size_t bytes = made ? (size_t)26 << 20 : 0;
+        side->memory[phase] =
+            (mmrec_memory_point){phase != MMREC_MEMORY_OPTIMIZER, bytes, bytes + 12345, bytes + 23456, 0};
+    }
     side->forward = (mmrec_work){hem ? 2.6e9 : 2.5e9, 1e6, 3e8};
     side->backward = (mmrec_work){5e9, 1e6, 6e8};
 }
@@ -108,8 +114,9 @@ static void fill_case(example *e) {
     r->parameters = 3409408;
     fill_side(e, &r->side[0], 0);
     fill_side(e, &r->side[1], 1);
-    static const mmrec_verdict verdicts[MMREC_MEASURE_KINDS] = {MMREC_FASTER, MMREC_SAME, MMREC_UNCLEAR, MMREC_SLOWER};
-    for (int k = 0; k < MMREC_MEASURE_KINDS; k++) {
+    static const mmrec_verdict verdicts[MMREC_MEASURE_OPTIMIZER] = {MMREC_FASTER, MMREC_SAME, MMREC_UNCLEAR,
+                                                                    MMREC_SLOWER};
+    for (int k = 0; k < MMREC_MEASURE_OPTIMIZER; k++) {
         r->paired[k] = (mmrec_paired){.valid = true,
                                       .pairs = SAMPLES,
                                       .ratio = 0.95,
@@ -146,7 +153,10 @@ static void make_example(example *e) {
     if (mmrec_options_parse(&allocator, &io, "mmrec-bench", 3, words, NULL, &e->options, &error) != MMREC_OK)
         fail_msg("%s", error.message);
     e->setup.run = (mmrec_bench_options){.hem = MMREC_HEM_BOTH, .threads = 4, .budget_s = 40, .seed = UINT64_MAX};
-    e->setup.run.sampling = (mmrec_sampling){0.2, 0.5, 6, 0.01, 20, 1000, 8};
+    e->setup.run.sampling = (mmrec_sampling){.warmup_s = 0.2, .min_time_s = 0.5, .max_time_s = 6, .target_ci = 0.01};
+    e->setup.run.sampling.min_samples = 20;
+    e->setup.run.sampling.max_samples = 1000;
+    e->setup.run.sampling.least_samples = 8;
     e->input = example_case();
     fill_case(e);
     e->report = (mmrec_report){.options = &e->options, .setup = &e->setup, .has_ceilings = true};
@@ -161,6 +171,69 @@ static void make_example(example *e) {
                               .peak_rss_bytes = 123456789,
                               .cases = e->cases,
                               .case_count = 1};
+}
+
+/* What a device adds: its own clock and the host's, launches, clocks, kernels, and the driver's memory. */
+static void fill_device_row(mmrec_bench_row *row, mmrec_sample_note *notes, mmrec_kernel_time *kernels, int launches) {
+    mmrec_series *series = &row->series;
+    for (int i = 0; i < SAMPLES; i++) {
+        notes[i] = (mmrec_sample_note){1.25 * series->samples_ns[i], i < 5 ? 1980 : 1200, 2619, i < 5 ? 0x2 : 0x24};
+    }
+    series->notes = notes;
+    series->host = series->stats;
+    series->host.median *= 1.25;
+    series->throttled = 1;
+    row->launches = launches;
+    kernels[0] = (mmrec_kernel_time){"k_recurrence_fwd | grid", 1, 1.5e6};
+    kernels[1] = (mmrec_kernel_time){"k_rmsnorm_fwd", 2, 5e5};
+    row->kernels = kernels;
+    row->kernel_count = 2;
+}
+
+static mmrec_sample_note device_notes[2][MMREC_MEASURE_KINDS][SAMPLES];
+static mmrec_kernel_time device_kernels[2];
+
+static void make_device(example *e) {
+    make_example(e);
+    e->setup.run.optimizer_slots = 2;
+    mmrec_bench_result *b = &e->report.bench;
+    b->device = (mmrec_device_info){.name = "Example GPU",
+                                    .capability = 90,
+                                    .sms = 132,
+                                    .memory_bytes = (size_t)80 << 30,
+                                    .l2_bytes = (size_t)50 << 20,
+                                    .runtime_version = 13000,
+                                    .driver_version = 13010};
+    b->timing = (mmrec_timing){
+        .wanted = MMREC_TIMER_CUPTI, .used = MMREC_TIMER_EVENT, .cold = true, .clocks = true, .gaps = true};
+    snprintf(b->timing.fallback, sizeof b->timing.fallback, "another profiler holds the device");
+    snprintf(b->backend, sizeof b->backend, "cuda");
+    e->report.has_ceilings = false;
+    for (int side = 0; side < 2; side++) {
+        mmrec_bench_side *s = &e->cases[0].side[side];
+        fill_row(&s->row[MMREC_MEASURE_OPTIMIZER], e->samples[side][MMREC_MEASURE_OPTIMIZER], 3e5, 0);
+        for (int k = 0; k < MMREC_MEASURE_KINDS; k++)
+            fill_device_row(&s->row[k], device_notes[side][k], device_kernels, 30 * (k + 1) - side);
+        for (int phase = 0; phase < MMREC_MEMORY_PHASES; phase++) {
+            s->memory[phase].taken = true;
+            s->memory[phase].device_used_bytes = ((size_t)500 << 20) + (size_t)phase * (5 << 20);
+        }
+    }
+}
+
+/* The same on an emulated device: no times. */
+static void make_emulated(example *e) {
+    make_device(e);
+    e->report.bench.device.emulated = true;
+    snprintf(e->report.bench.device.name, sizeof e->report.bench.device.name, "emulated on the processor");
+    e->report.bench.timing = (mmrec_timing){.used = MMREC_TIMER_EVENT};
+    memset(e->cases[0].paired, 0, sizeof e->cases[0].paired);
+    for (int i = 0; i < 2 * MMREC_MEASURE_KINDS; i++) {
+        mmrec_bench_row *row = &e->cases[0].side[i % 2].row[i / 2];
+        row->series = (mmrec_series){.untimed = "emulated"};
+        row->overhead_ns = 0;
+        row->kernel_count = 0;
+    }
 }
 
 /* The second side and everything paired is gone. */
@@ -193,6 +266,52 @@ static void make_ops(example *e) {
         .done = true, .passed = false, .output_error = 0.5, .output_tolerance = 1e-5, .gradient_tolerance = 1e-4};
 }
 
+/* The recurrence on a device, with cuDNN's LSTM in alternation. */
+static void make_against(example *e) {
+    make_device(e);
+    e->setup.run.against = MMREC_AGAINST_LSTM_FP16;
+    e->report.bench.case_count = 0;
+    e->report.ops = e->ops;
+    e->report.op_count = 1;
+    mmrec_op_result *op = &e->ops[0];
+    *op = (mmrec_op_result){.op = "recurrence",
+                            .size = "B=16 T=1024 D=512",
+                            .backend = "cuda",
+                            .timing = {.used = MMREC_TIMER_EVENT, .clocks = true},
+                            .has_pass = {true, true},
+                            .against = {.what = MMREC_AGAINST_LSTM_FP16,
+                                        .version = "9.19.0",
+                                        .kernel = {"persistent", "standard (not recorded)"},
+                                        .device_bytes = (size_t)70 << 20}};
+    op->check = (mmrec_bench_check){
+        .done = true, .passed = true, .output_error = 1e-7, .output_tolerance = 1e-5, .gradient_tolerance = 1e-4};
+    for (int pass = 0; pass < MMREC_PASSES; pass++) {
+        mmrec_bench_row *own = &op->pass[pass], *other = &op->against.row[pass];
+        fill_row(own, e->samples[0][pass], 1e6 * (1 + pass), 1);
+        fill_row(other, e->samples[1][pass], 1.25e6 * (1 + pass), 0);
+        fill_device_row(own, device_notes[0][pass], device_kernels, 5 + pass);
+        fill_device_row(other, device_notes[1][pass], device_kernels, 0);
+        other->work = (mmrec_work){0, 0, 0};
+        other->kernel_count = 0;
+        op->against.paired[pass] = (mmrec_paired){.valid = true,
+                                                  .pairs = SAMPLES,
+                                                  .ratio = 0.8,
+                                                  .ci95 = {0.79, 0.81},
+                                                  .ci99 = {0.78, 0.82},
+                                                  .verdict = pass == MMREC_FORWARD ? MMREC_FASTER : MMREC_UNCLEAR,
+                                                  .same_margin = 0.01,
+                                                  .resolution = 0.03};
+    }
+}
+
+/* The same where there is no cuDNN. */
+static void make_yardstick_missing(example *e) {
+    make_against(e);
+    mmrec_op_against *a = &e->ops[0].against;
+    *a = (mmrec_op_against){.what = MMREC_AGAINST_LSTM_FP16};
+    snprintf(a->missing, sizeof a->missing, "no cuDNN: built without it");
+}
+
 static void make_plan(example *e) {
     make_example(e);
     e->report.bench.case_count = 0;
@@ -212,7 +331,7 @@ static void make_plan(example *e) {
                                       .budget_bytes = 24ull << 30,
                                       .batch_fit = 77,
                                       .batch_fit_bytes = 23ull << 30};
-    e->plans[0].largest[0] = (mmrec_plan_item){"blocks.0.q.weight", "(512, 512)", MMREC_ARENA_PARAMS, 1 << 20};
+    e->plans[0].largest[0] = (mmrec_plan_item){"blocks.0.q.weight", "(512, 512)", "f32", MMREC_ARENA_PARAMS, 1 << 20};
 }
 
 #endif

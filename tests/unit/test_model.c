@@ -293,6 +293,59 @@ static void test_recompute_is_equal(void **state) {
     }
 }
 
+/* Where nobody asks for the logits the classifier works in their memory. */
+static void test_logits_are_optional(void **state) {
+    (void)state;
+    for (int recompute = 0; recompute < 2; recompute++) {
+        mmrec_model_run without = {.batch = 2, .time = 7, .hem = true, .gradient = true, .recompute = recompute};
+        mmrec_model_run with = without;
+        with.logits = true;
+        compare_ways(MMREC_MODEL_mmrec, without, with, 0);
+    }
+}
+
+/* What the logits of a step cost: with 150 classes the logits, their shares and their gradient are most of it. */
+static void test_logits_take_memory_once(void **state) {
+    (void)state;
+    mmrec_model_config c = small_config();
+    c.vocab = 150;
+    mmrec_model_run run = {.batch = 2, .time = 32, .hem = true, .gradient = true};
+    const size_t once = 2 * 32 * 150 * sizeof(double);
+    rig without, with;
+    rig_start(&without, MMREC_MODEL_mmrec, &c, &run, NULL);
+    run.logits = true;
+    rig_start(&with, MMREC_MODEL_mmrec, &c, &run, NULL);
+    assert_int_equal(mmrec_graph_find(without.graph, "logits"), 0);
+    assert_int_equal(mmrec_plan_total_bytes(with.plan), mmrec_plan_total_bytes(without.plan) + once);
+    rig_end(&without);
+    rig_end(&with);
+}
+
+/* The gradient of the main loss is 1 to the last bit unless the loss is a mean of several, so that the classifier's
+ * backward pass has nothing to do. */
+static void test_main_loss_has_gradient_one(void **state) {
+    (void)state;
+    for (int uboo = MMREC_UBOO_OFF; uboo <= MMREC_UBOO_DEEP; uboo++) {
+        mmrec_model_config c = small_config();
+        mmrec_model_run run = {.batch = 2, .time = 3, .gradient = true};
+        mmrec_error error = {0};
+        double gradient = 0;
+        rig r = {.vocab = c.vocab};
+        c.uboo = (mmrec_uboo)uboo;
+        must(mmrec_graph_create(&r.allocator, MMREC_F32, 1, &r.graph, &error), &error);
+        must(mmrec_model_build(MMREC_MODEL_mmrec, &c, &run, r.graph, &error), &error);
+        must(mmrec_plan_create(&r.allocator, r.graph, (mmrec_plan_options){.unshared = true}, &r.plan, &error), &error);
+        must(mmrec_exec_create(&r.allocator, backend_named("cpu"), r.graph, r.plan, (mmrec_exec_options){0}, &r.exec,
+                               &error),
+             &error);
+        must(rig_step(&r, true, &error), &error);
+        mmrec_tensor main = mmrec_graph_find(r.graph, "loss_main");
+        must(mmrec_exec_read(r.exec, mmrec_graph_gradient(r.graph, main), &gradient, 1, &error), &error);
+        assert_true(gradient == (uboo == MMREC_UBOO_DEEP ? 0.5 : 1));
+        rig_end(&r);
+    }
+}
+
 static int count_recomputed(const rig *r) {
     int found = 0;
     for (int i = 0; i < mmrec_graph_node_count(r->graph); i++) found += mmrec_graph_node_info(r->graph, i).recompute;
@@ -383,28 +436,37 @@ static void test_gradient_is_the_derivative(void **state) {
 
 /* ---- dropout ---- */
 
+/* Marks the streams of every node that drops out; returns how many such nodes there are. */
+static int dropping_nodes(const rig *r, double p, bool seen[6]) {
+    int found = 0;
+    for (int i = 0; i < mmrec_graph_node_count(r->graph); i++) {
+        mmrec_node_info info = mmrec_graph_node_info(r->graph, i);
+        const mmrec_op_def *def = mmrec_op_get(info.op, MMREC_VARIANT_F64);
+        int at = mmrec_op_attr(def, "p");
+        if (info.phase != MMREC_PHASE_FORWARD || at < 0 || info.sizes->attr[at] == 0) continue;
+        int stream = (int)info.sizes->attr[mmrec_op_attr(def, "stream")];
+        assert_true(info.sizes->attr[at] == p);
+        assert_in_range(stream, 3 * info.layer, 3 * info.layer + 2);
+        assert_false(seen[stream]);
+        seen[stream] = true;
+        found++;
+    }
+    return found;
+}
+
 static void test_dropout_streams(void **state) {
     (void)state;
     mmrec_model_config c = small_config();
     mmrec_model_run run = {.batch = 1, .time = 3, .hem = true};
     bool seen[6] = {false};
     rig r;
-    rig_start(&r, MMREC_MODEL_mmrec, &c, &run, NULL);
-    assert_int_equal(count_nodes(&r, MMREC_OP_dropout, MMREC_PHASE_FORWARD, 0), 0);
-    rig_end(&r);
-    c.dropout = 0.25;
-    rig_start(&r, MMREC_MODEL_mmrec, &c, &run, NULL);
-    for (int i = 0; i < mmrec_graph_node_count(r.graph); i++) {
-        mmrec_node_info info = mmrec_graph_node_info(r.graph, i);
-        if (info.op != MMREC_OP_dropout) continue;
-        int stream = (int)info.sizes->attr[1];
-        assert_true(info.sizes->attr[0] == 0.25);
-        assert_in_range(stream, 3 * info.layer, 3 * info.layer + 2);
-        assert_false(seen[stream]);
-        seen[stream] = true;
+    for (int drops = 0; drops < 2; drops++) {
+        c.dropout = drops ? 0.25 : 0;
+        rig_start(&r, MMREC_MODEL_mmrec, &c, &run, NULL);
+        assert_int_equal(dropping_nodes(&r, 0.25, seen), drops ? 6 : 0);
+        assert_int_equal(count_nodes(&r, MMREC_OP_dropout, MMREC_PHASE_FORWARD, 0), 0);
+        rig_end(&r);
     }
-    for (int i = 0; i < 6; i++) assert_true(seen[i]);
-    rig_end(&r);
 }
 
 /* ---- initial values ---- */
@@ -471,6 +533,9 @@ int main(void) {
         cmocka_unit_test(test_nothing_more),
         cmocka_unit_test(test_hem_agrees),
         cmocka_unit_test(test_recompute_is_equal),
+        cmocka_unit_test(test_logits_are_optional),
+        cmocka_unit_test(test_logits_take_memory_once),
+        cmocka_unit_test(test_main_loss_has_gradient_one),
         cmocka_unit_test(test_recompute_happens),
         cmocka_unit_test(test_recompute_saves_memory),
         cmocka_unit_test(test_gradient_is_the_derivative),

@@ -15,7 +15,7 @@
 
 typedef struct event {
     bool pop;
-    char domain[32], name[64];
+    char domain[32], name[64], category[64];
     long long payload;
     int depth;
 } event;
@@ -34,7 +34,9 @@ static void read_log(void) {
         memset(e, 0, sizeof *e);
         e->pop = strncmp(line, "pop", 3) == 0;
         if (e->pop) continue;
-        assert_int_equal(sscanf(line, "push %31s %63s %lld depth %d", e->domain, e->name, &e->payload, &e->depth), 4);
+        assert_int_equal(sscanf(line, "push %31s %63s %lld depth %d in %63s", e->domain, e->name, &e->payload,
+                                &e->depth, e->category),
+                         5);
         assert_string_equal(e->domain, "mmrec");
     }
     fclose(log);
@@ -52,8 +54,18 @@ static void run_graph(random_graph *r, mmrec_allocator *allocator) {
                      MMREC_OK);
     assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_FORWARD, &error), MMREC_OK);
     assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_BACKWARD, &error), MMREC_OK);
+    mmrec_exec_capture(ref, true);
+    assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_FORWARD, &error), MMREC_OK);
+    mmrec_exec_capture(ref, false);
     mmrec_exec_destroy(&exec);
     mmrec_plan_destroy(&plan);
+}
+
+/* A category is a path: the phase's name, then where in it. */
+static void check_category(const event *e, const char *phase, const char *place) {
+    char expected[64];
+    snprintf(expected, sizeof expected, "%s%s", phase, place);
+    assert_string_equal(e->category, expected);
 }
 
 /* The node events of one phase must be the graph's nodes of that phase, in order, each named after its op and pass. */
@@ -62,6 +74,7 @@ static void check_phase(const mmrec_graph *graph, mmrec_phase phase, const char 
     while (at < event_count && (events[at].pop || strcmp(events[at].name, name) != 0)) at++;
     assert_true(at < event_count);
     assert_int_equal(events[at].depth, 0);
+    check_category(&events[at], name, "");
     at++;
     for (int n = 0; n < mmrec_graph_node_count(graph); n++) {
         mmrec_node_info node = mmrec_graph_node_info(graph, n);
@@ -71,6 +84,7 @@ static void check_phase(const mmrec_graph *graph, mmrec_phase phase, const char 
         if (strcmp(events[at].name, "block") == 0) {
             assert_int_equal(events[at].payload, node.layer);
             assert_int_equal(events[at].depth, 1);
+            check_category(&events[at], name, "/block");
             at++;
         }
         if (node.layer >= 0) depth = 2;
@@ -80,9 +94,21 @@ static void check_phase(const mmrec_graph *graph, mmrec_phase phase, const char 
         assert_string_equal(events[at].name, expected);
         assert_int_equal(events[at].payload, n);
         assert_int_equal(events[at].depth, depth);
+        check_category(&events[at], name, node.layer >= 0 ? "/block/op" : "/op");
         assert_true(events[at + 1].pop); /* nothing nests inside a node */
         at++;
     }
+}
+
+/* What a profiler is to record stands inside one range, the last one opened at the top. */
+static void check_capture(void) {
+    int at = 0;
+    while (at < event_count && (events[at].pop || strcmp(events[at].name, "capture") != 0)) at++;
+    assert_true(at + 1 < event_count);
+    assert_int_equal(events[at].depth, 0);
+    assert_string_equal(events[at].category, "none");
+    assert_string_equal(events[at + 1].name, "forward");
+    for (int i = at + 1; i < event_count; i++) assert_true(events[i].pop || events[i].depth > 0);
 }
 
 static void test_ranges(void **state) {
@@ -94,11 +120,12 @@ static void test_ranges(void **state) {
     int open = 0;
     for (int i = 0; i < event_count; i++) {
         open += events[i].pop ? -1 : 1;
-        assert_true(open >= 0 && open <= 3);
+        assert_true(open >= 0 && open <= 4);
     }
     assert_int_equal(open, 0);
     check_phase(r.graph, MMREC_PHASE_FORWARD, "forward");
     check_phase(r.graph, MMREC_PHASE_BACKWARD, "backward");
+    check_capture();
     mmrec_graph_destroy(&r.graph);
     assert_int_equal(allocator.total.live_bytes, 0);
 }

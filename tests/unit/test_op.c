@@ -79,6 +79,7 @@ static void starting_sizes(void **state) {
     assert_int_equal(sizes.threads, 1);
     assert_int_equal(sizes.given, 0);
     assert_int_equal(sizes.made, 3);
+    assert_int_equal(sizes.stored, 1);
     assert_true(sizes.attr[0] == 0.5 && sizes.attr[1] == 2);
     mmrec_op_sizes_init(&toy, 7, &sizes);
     assert_int_equal(sizes.threads, 7);
@@ -171,6 +172,9 @@ static void missing_and_surplus_arguments_are_refused(void **state) {
     sizes = toy_sizes();
     sizes.made = 2;
     expect_refused(&sizes, MMREC_SHAPE, "toy: output y cannot be left out");
+    sizes = toy_sizes();
+    sizes.stored = 0;
+    expect_refused(&sizes, MMREC_SHAPE, "toy: saved tensor stat cannot be left out");
 }
 
 static void impossible_sizes_are_refused(void **state) {
@@ -316,6 +320,23 @@ static void absent_arguments_have_no_bytes(void **state) {
     assert_true(none.flops == 0 && none.transcendentals == 0 && none.bytes == 0);
 }
 
+/* Without what is saved there is nothing to differentiate. */
+static void what_is_saved_may_be_optional(void **state) {
+    (void)state;
+    mmrec_op_def loose = toy;
+    loose.saved[0].flags = MMREC_ARG_OPTIONAL;
+    mmrec_op_sizes with, without;
+    mmrec_error error = {0};
+    assert_int_equal(mmrec_op_from_text(&loose, "N=7 D=1 -extra", 1, &with, &error), MMREC_OK);
+    assert_int_equal(mmrec_op_from_text(&loose, "N=7 D=1 -extra -stat", 1, &without, &error), MMREC_OK);
+    assert_true(mmrec_op_has_backward(&loose, &with) && !mmrec_op_has_backward(&loose, &without));
+    assert_int_equal(without.saved[0].ndim, 0);
+    assert_true(mmrec_op_work(&loose, &with, MMREC_FORWARD, MMREC_F32).bytes ==
+                mmrec_op_work(&loose, &without, MMREC_FORWARD, MMREC_F32).bytes + 7 * 4);
+    loose.function[MMREC_BACKWARD] = NULL;
+    assert_false(mmrec_op_has_backward(&loose, &with));
+}
+
 /* ---- the table ---- */
 
 static void every_op_is_found_by_its_name(void **state) {
@@ -397,6 +418,7 @@ int main(void) {
         cmocka_unit_test(an_axis_nobody_has_is_refused),
         cmocka_unit_test(bytes_count_every_argument_once),
         cmocka_unit_test(absent_arguments_have_no_bytes),
+        cmocka_unit_test(what_is_saved_may_be_optional),
         cmocka_unit_test(every_op_is_found_by_its_name),
         cmocka_unit_test(what_is_not_in_the_table_is_null),
     };

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -137,7 +139,53 @@ static void cross_entropy_refuses_a_target_out_of_range(void **state) {
         give_ids(&r, 1, (const int32_t[]){1, 2});
         refused(&r, MMREC_FORWARD, "cross_entropy: target 2 of row 1 is not in [0, 2)");
         give_ids(&r, 1, (const int32_t[]){INT32_MIN, 0});
-        refused(&r, MMREC_BACKWARD, "cross_entropy: target -2147483648 of row 0 is not in [0, 2)");
+        refused(&r, MMREC_FORWARD, "cross_entropy: target -2147483648 of row 0 is not in [0, 2)");
+    }
+}
+
+/* In place, shares of 1/4 and 3/4: a gradient of 1 is already there, so that memory which cannot be written is left
+ * alone; one of 2 doubles it. */
+static void cross_entropy_in_place(void **state) {
+    (void)state;
+    const double t = log(3), logits[] = {0, t}, share[] = {0.25, -0.25}, twice[] = {0.5, -0.5};
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (int single = 0; single <= 1; single++) {
+        rig r;
+        open_op(&r, MMREC_OP_cross_entropy, single, "N=1 V=2");
+        give(&r, 0, logits);
+        give_ids(&r, 1, (const int32_t[]){1});
+        void *own = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_true(own != MAP_FAILED);
+        memcpy(own, r.call.in[0].data, 2 * mmrec_dtype_bytes(r.call.in[0].dtype));
+        r.call.in[0].data = r.call.saved[0].data = r.call.d_in[0].data = own;
+        assert_int_equal(run(&r, MMREC_FORWARD), MMREC_OK);
+        expect(&r, &r.call.saved[0], share, 1);
+        assert_int_equal(mprotect(own, page, PROT_READ), 0);
+        r.call.d_out[0] = tensor(&r, r.sizes.out[0], (const double[]){1});
+        assert_int_equal(run(&r, MMREC_BACKWARD), MMREC_OK);
+        expect(&r, &r.call.d_in[0], share, 1);
+        assert_int_equal(mprotect(own, page, PROT_READ | PROT_WRITE), 0);
+        r.call.d_out[0] = tensor(&r, r.sizes.out[0], (const double[]){2});
+        assert_int_equal(run(&r, MMREC_BACKWARD), MMREC_OK);
+        expect(&r, &r.call.d_in[0], twice, 1);
+        munmap(own, page);
+    }
+}
+
+/* Forward alone: the loss without a share. */
+static void cross_entropy_without_share(void **state) {
+    (void)state;
+    const double t = log(3), logits[] = {0, t}, loss = log(4.0 / 3);
+    for (int single = 0; single <= 1; single++) {
+        rig r;
+        open_op(&r, MMREC_OP_cross_entropy, single, "N=1 V=2 -share");
+        assert_false(mmrec_op_has_backward(r.def, &r.sizes));
+        r.call.saved[0].data = NULL;
+        give(&r, 0, logits);
+        give_ids(&r, 1, (const int32_t[]){1});
+        assert_int_equal(run(&r, MMREC_FORWARD), MMREC_OK);
+        expect(&r, &r.call.out[0], &loss, 1);
+        expect(&r, &r.call.in[0], logits, 4);
     }
 }
 
@@ -297,6 +345,8 @@ int main(void) {
         cmocka_unit_test(embedding_looks_up_each_batch_row),
         cmocka_unit_test(ids_out_of_range_are_refused),
         cmocka_unit_test(cross_entropy_refuses_a_target_out_of_range),
+        cmocka_unit_test(cross_entropy_in_place),
+        cmocka_unit_test(cross_entropy_without_share),
         cmocka_unit_test(cross_entropy_of_large_logits),
         cmocka_unit_test(softmax_of_large_and_masked_values),
         cmocka_unit_test(rmsnorm_of_a_row_of_zeros),

@@ -1,7 +1,8 @@
 /* Plan fuzz: random graphs. No two live regions share a byte; a run in shared memory gives the bits of a run in which
  * every region has memory of its own, from arenas filled with NaN before; a second step, without anything written in
  * between, gives them again; so does recomputation; the gradient is the numeric derivative. MMREC_FUZZ_GRAPHS sets the
- * number of graphs. And the check that judges the plans sees the faults it is for. */
+ * number of graphs. And the check that judges the plans sees the faults it is for, wrong sharing of one region among
+ * them. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -64,6 +65,8 @@ static void set_values(mmrec_exec *exec, const random_graph *r, double shift) {
         }
         must(mmrec_exec_write(exec, t, values, count, &error), &error);
     }
+    const int32_t targets[] = {2, 0, 1, 1, 2, 0};
+    if (r->targets) must(mmrec_exec_write_ids(exec, r->targets, targets, 6, &error), &error);
 }
 
 /* Gradients of everything that varies, in order; their product with the random direction of set_values. */
@@ -86,16 +89,17 @@ static double collect(const random_graph *r, mmrec_exec *exec, outcome *out) {
 
 static double total_loss(const random_graph *r, mmrec_exec *exec) {
     mmrec_error error = {0};
-    double a, b;
+    double a, b, c = 0;
     must(mmrec_exec_read(exec, mmrec_graph_find(r->graph, "loss0"), &a, 1, &error), &error);
     must(mmrec_exec_read(exec, mmrec_graph_find(r->graph, "loss1"), &b, 1, &error), &error);
+    if (r->classified) must(mmrec_exec_read(exec, r->classified, &c, 1, &error), &error);
     double value[MAX_TENSOR], dy[MAX_TENSOR], sum = 0;
     mmrec_shape shape = mmrec_graph_tensor_info(r->graph, r->seeded).shape;
     int64_t count = mmrec_shape_elements(&shape);
     must(mmrec_exec_read(exec, r->seeded, value, count, &error), &error);
     must(mmrec_exec_read(exec, r->dy, dy, count, &error), &error);
     for (int64_t i = 0; i < count; i++) sum += value[i] * dy[i];
-    return a + 0.5 * b + r->seeded_times * sum;
+    return a + 0.5 * b + c + r->seeded_times * sum;
 }
 
 static void step(mmrec_exec *exec) {
@@ -159,6 +163,23 @@ static mmrec_plan *make_plan(const random_graph *r, mmrec_allocator *allocator, 
     return plan;
 }
 
+/* Uses of the classifier by whether its share lies over the logits, and the gradient over the share. */
+static int in_place[2][2];
+
+static void count_in_place(const mmrec_plan *plan) {
+    const mmrec_graph *graph = plan->graph;
+    for (size_t n = 0; n < graph->node_count; n++) {
+        const graph_node *back = &graph->nodes[n];
+        if (back->op != MMREC_OP_cross_entropy || back->pass != MMREC_BACKWARD) continue;
+        const mmrec_plan_entry *share = mmrec_plan_find(plan, back->saved[0]);
+        for (size_t m = 0; m < n; m++) {
+            const graph_node *node = &graph->nodes[m];
+            if (node->pass != MMREC_FORWARD || node->saved[0] != back->saved[0]) continue;
+            in_place[mmrec_plan_find(plan, node->in[0]) == share][mmrec_plan_find(plan, back->d_in[0]) == share]++;
+        }
+    }
+}
+
 static void check_graph(uint64_t seed) {
     static outcome shared, apart, again;
     mmrec_allocator allocator = {0};
@@ -171,6 +192,8 @@ static void check_graph(uint64_t seed) {
     mmrec_plan *wide = make_plan(&r, &allocator, (mmrec_plan_options){.unshared = true});
     mmrec_plan *lean = make_plan(&c, &allocator, (mmrec_plan_options){0});
     assert_true(mmrec_plan_total_bytes(plan) <= mmrec_plan_total_bytes(wide) + (seed % 2 ? 1u << 20 : 0));
+    count_in_place(plan);
+    count_in_place(lean);
     run_once(&r, plan, &allocator, &shared);
     run_once(&r, wide, &allocator, &apart);
     run_once(&c, lean, &allocator, &again);
@@ -189,7 +212,10 @@ static void test_random_graphs(void **state) {
     const char *text = getenv("MMREC_FUZZ_GRAPHS");
     long graphs = text ? strtol(text, NULL, 10) : 600;
     for (long seed = 1; seed <= graphs; seed++) check_graph((uint64_t)seed);
-    print_message("%ld random graphs\n", graphs);
+    print_message(
+        "%ld random graphs; classifiers with all apart %d, share over logits %d, gradient over share %d, both %d\n",
+        graphs, in_place[0][0], in_place[1][0], in_place[0][1], in_place[1][1]);
+    for (int i = 0; i < 4 && graphs >= 100; i++) assert_true(in_place[i / 2][i % 2] > 0);
 }
 
 /* Every allocation while building, planning and creating fails once: NO_MEMORY, nothing leaks. */
@@ -295,6 +321,118 @@ static void test_check_sees_faults(void **state) {
     mmrec_graph_destroy(&r.graph);
 }
 
+/* loss = cross_entropy(linear(x, w)), the logits kept (`kept`) or read again after it (`later`). */
+typedef struct classifier {
+    mmrec_allocator allocator;
+    mmrec_graph *graph;
+    mmrec_plan *plan;
+    mmrec_tensor logits, share, gradient, loss, sum;
+} classifier;
+
+static mmrec_tensor add_one(classifier *c, mmrec_op_id op, mmrec_tensor a, mmrec_tensor b) {
+    return mmrec_graph_add(c->graph, op, (mmrec_node_spec){.in = {a, b}});
+}
+
+static void plan_classifier(classifier *c, bool kept, bool later) {
+    mmrec_error error = {0};
+    memset(c, 0, sizeof *c);
+    must(mmrec_graph_create(&c->allocator, MMREC_F64, 1, &c->graph, &error), &error);
+    mmrec_tensor x = mmrec_graph_input(c->graph, "x", MMREC_F64, mmrec_shape2(2, 3));
+    mmrec_tensor targets = mmrec_graph_input(c->graph, "targets", MMREC_I32, mmrec_shape1(2));
+    c->logits = add_one(c, MMREC_OP_linear, x, mmrec_graph_param(c->graph, "w", mmrec_shape2(4, 3)));
+    c->loss = add_one(c, MMREC_OP_cross_entropy, c->logits, targets);
+    c->sum = c->loss;
+    if (kept) mmrec_graph_keep(c->graph, c->logits, "logits");
+    if (later) {
+        mmrec_tensor zeros = mmrec_graph_input(c->graph, "zeros", MMREC_F64, mmrec_shape2(2, 4));
+        c->sum = add_one(c, MMREC_OP_combine, c->loss, add_one(c, MMREC_OP_mean_square, c->logits, zeros));
+    }
+    mmrec_seed seed = {c->sum, 0, 1};
+    must(mmrec_graph_differentiate(c->graph, &seed, 1, NULL, 0, false, &error), &error);
+    must(mmrec_plan_create(&c->allocator, c->graph, (mmrec_plan_options){0}, &c->plan, &error), &error);
+    must(mmrec_plan_check(c->plan, &error), &error);
+    c->share = c->graph->nodes[1].saved[0];
+    c->gradient = graph_tensor_at(c->graph, c->logits)->gradient;
+}
+
+static void free_classifier(classifier *c) {
+    mmrec_plan_destroy(&c->plan);
+    mmrec_graph_destroy(&c->graph);
+    assert_int_equal(c->allocator.total.live_bytes, 0);
+}
+
+/* Which nodes of the classifier, the first and its copy, store a share: in a graph without gradients, in one whose seed
+ * it does not reach, in one it does, and there with recomputation. */
+static void test_share_is_stored_where_it_is_read(void **state) {
+    (void)state;
+    static const bool first[] = {false, false, true, false}, second[] = {false, false, false, true};
+    for (int way = 0; way < 4; way++) {
+        mmrec_error error = {0};
+        classifier c = {.share = 0};
+        must(mmrec_graph_create(&c.allocator, MMREC_F64, 1, &c.graph, &error), &error);
+        mmrec_tensor x = mmrec_graph_input(c.graph, "x", MMREC_F64, mmrec_shape2(2, 3));
+        mmrec_tensor targets = mmrec_graph_input(c.graph, "targets", MMREC_I32, mmrec_shape1(2));
+        mmrec_graph_scope(c.graph, 0, "block.");
+        c.logits = add_one(&c, MMREC_OP_linear, x, mmrec_graph_param(c.graph, "w", mmrec_shape2(4, 3)));
+        c.loss = add_one(&c, MMREC_OP_cross_entropy, c.logits, targets);
+        c.sum = add_one(&c, MMREC_OP_mean_square, c.logits, add_one(&c, MMREC_OP_gelu, c.logits, 0));
+        mmrec_seed seed = {way < 2 ? c.sum : c.loss, 0, 1};
+        if (way) must(mmrec_graph_differentiate(c.graph, &seed, 1, NULL, 0, way == 3, &error), &error);
+        const graph_node *node = &c.graph->nodes[1], *copy = NULL;
+        for (size_t n = 2; n < c.graph->node_count; n++) {
+            if (c.graph->nodes[n].recompute && c.graph->nodes[n].op == node->op) copy = &c.graph->nodes[n];
+        }
+        assert_int_equal(node->saved[0] != 0, first[way]);
+        assert_int_equal(node->sizes.stored, first[way]);
+        assert_int_equal(copy && copy->saved[0] && copy->sizes.stored == 1, second[way]);
+        free_classifier(&c);
+    }
+}
+
+static bool together(const classifier *c, mmrec_tensor a, mmrec_tensor b) {
+    return mmrec_plan_find(c->plan, a) == mmrec_plan_find(c->plan, b);
+}
+
+/* What the planner must not do: `to` gets the region of `from`, alive all the time. */
+static void force_together(classifier *c, mmrec_tensor from, mmrec_tensor to) {
+    mmrec_plan_entry *entry = &c->plan->entries[c->plan->by_tensor[from]];
+    c->plan->by_tensor[to] = c->plan->by_tensor[from];
+    entry->first = 0;
+    entry->last = (int)c->graph->node_count;
+}
+
+static void test_taking_over(void **state) {
+    (void)state;
+    classifier c;
+    plan_classifier(&c, false, false);
+    assert_true(together(&c, c.logits, c.share) && together(&c, c.share, c.gradient));
+    assert_int_equal(mmrec_plan_find(c.plan, c.gradient)->arena, MMREC_ARENA_SAVED);
+    free_classifier(&c);
+    plan_classifier(&c, true, false);
+    assert_true(!together(&c, c.logits, c.share) && together(&c, c.share, c.gradient));
+    free_classifier(&c);
+    plan_classifier(&c, false, true); /* the gradient of what comes later is there when the classifier's is added */
+    assert_true(!together(&c, c.logits, c.share) && !together(&c, c.share, c.gradient));
+    free_classifier(&c);
+}
+
+static void expect_wrong_pair(bool kept, bool later, int pair, const char *words) {
+    classifier c;
+    plan_classifier(&c, kept, later);
+    const mmrec_tensor pairs[][2] = {{c.logits, c.share}, {c.share, c.gradient}, {c.loss, c.sum}};
+    force_together(&c, pairs[pair][0], pairs[pair][1]);
+    expect_fault(c.plan, words);
+    free_classifier(&c);
+}
+
+static void test_check_sees_wrong_pairs(void **state) {
+    (void)state;
+    expect_wrong_pair(true, false, 0, "the first must last");
+    expect_wrong_pair(false, true, 0, "the first is read after the second was written over it");
+    expect_wrong_pair(false, true, 1, "the first is read after the second was written over it");
+    expect_wrong_pair(false, true, 2, "the second is written while the first is live");
+}
+
 static void add_huge(mmrec_graph *graph, int count) {
     for (int i = 0; i < count; i++) {
         char name[16];
@@ -323,9 +461,10 @@ static void test_sum_that_wraps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_graphs),        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_optimizer_is_counted), cmocka_unit_test(test_check_sees_faults),
-        cmocka_unit_test(test_sum_that_wraps),
+        cmocka_unit_test(test_random_graphs),          cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_optimizer_is_counted),   cmocka_unit_test(test_check_sees_faults),
+        cmocka_unit_test(test_sum_that_wraps),         cmocka_unit_test(test_taking_over),
+        cmocka_unit_test(test_check_sees_wrong_pairs), cmocka_unit_test(test_share_is_stored_where_it_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

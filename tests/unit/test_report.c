@@ -83,6 +83,28 @@ static void markdown_ops(void **state) {
     check_text("ops.md", &e, false, false);
 }
 
+static void markdown_against(void **state) {
+    (void)state;
+    static example e;
+    make_against(&e);
+    check_text("against.md", &e, false, false);
+    make_yardstick_missing(&e);
+    check_text("against-missing.md", &e, false, false);
+}
+
+/* The words of the option stand for the enumeration, in its order. */
+static void names_of_yardsticks(void **state) {
+    (void)state;
+    const char *choice = mmrec_option_get(MMREC_OPTION_against)->choices;
+    for (int i = 0; i < MMREC_AGAINST_COUNT; i++) {
+        size_t length = strcspn(choice, "|");
+        assert_int_equal(strlen(mmrec_against_name((mmrec_against)i)), length);
+        assert_memory_equal(mmrec_against_name((mmrec_against)i), choice, length);
+        choice += length + (choice[length] == '|');
+    }
+    assert_string_equal(choice, "");
+}
+
 static void markdown_plan(void **state) {
     (void)state;
     static example e;
@@ -110,14 +132,31 @@ static void markdown_partial(void **state) {
     check_text("partial.md", &e, false, true);
 }
 
+static void markdown_device(void **state) {
+    (void)state;
+    static example e;
+    make_device(&e);
+    check_text("device.md", &e, false, true);
+    make_emulated(&e);
+    check_text("emulated.md", &e, false, true);
+}
+
 static void csv_texts(void **state) {
     (void)state;
     static example e;
     make_example(&e);
     snprintf(e.cases[0].failure, sizeof e.cases[0].failure, "a \"quoted\", bad thing");
     check_text("both.csv", &e, true, false);
+    make_device(&e);
+    check_text("device.csv", &e, true, false);
+    make_emulated(&e);
+    check_text("emulated.csv", &e, true, false);
     make_ops(&e);
     check_text("ops.csv", &e, true, false);
+    make_against(&e);
+    check_text("against.csv", &e, true, false);
+    make_yardstick_missing(&e);
+    check_text("against-missing.csv", &e, true, false);
     make_plan(&e);
     check_text("plan.csv", &e, true, false);
 }
@@ -193,6 +232,48 @@ static void json_both(void **state) {
     assert_int_equal(allocator.total.live_bytes, 0);
 }
 
+static bool has_warning(const json_t *value, const char *code);
+
+static void json_device(void **state) {
+    (void)state;
+    static example e;
+    make_device(&e);
+    mmrec_allocator *before = mmrec_json_use(&allocator);
+    json_t *value = valid_json(&e);
+    const json_t *row = at(value, "cases.0.sides.1.measures.4");
+    assert_string_equal(json_string_value(at(value, "device.name")), "Example GPU");
+    assert_string_equal(json_string_value(at(value, "timing.fallback")), "another profiler holds the device");
+    assert_string_equal(json_string_value(at(row, "name")), "optimizer step");
+    assert_int_equal(json_integer_value(at(row, "device.launches")), 149);
+    assert_true(json_real_value(at(row, "device.host_stats.median_ns")) == 1.25 * 3e5);
+    assert_string_equal(json_string_value(at(row, "device.samples.5.slowed_by")), "power cap, heat");
+    assert_true(json_is_null(at(row, "device.samples.0.slowed_by"))); /* clocks set by someone are no trouble */
+    assert_int_equal(json_integer_value(at(row, "device.slowed_samples")), 1);
+    assert_int_equal(json_integer_value(at(row, "device.kernels.1.launches")), 0); /* a real number */
+    assert_true(json_real_value(at(row, "device.kernels.1.launches")) == 2);
+    const json_t *memory = at(value, "cases.0.sides.0.memory_phases");
+    assert_int_equal(json_array_size(memory), MMREC_MEMORY_PHASES);
+    assert_int_equal(json_integer_value(at(memory, "0.unaccounted_bytes")), 0);
+    assert_int_equal(json_integer_value(at(memory, "1.unaccounted_bytes")), (5 << 20) - (26 << 20));
+    assert_true(has_warning(value, "slowed") && has_warning(value, "timer_fallback") &&
+                has_warning(value, "launch_gaps"));
+    assert_false(has_warning(value, "clocks_unknown"));
+    json_decref(value);
+    make_emulated(&e);
+    value = valid_json(&e);
+    row = at(value, "cases.0.sides.1.measures.0");
+    assert_true(json_is_null(at(row, "stats")) && json_is_null(at(row, "tokens_per_s")));
+    assert_string_equal(json_string_value(at(row, "reason")), "emulated");
+    assert_int_equal(json_array_size(at(row, "samples_ns")), 0);
+    assert_int_equal(json_integer_value(at(row, "device.launches")), 29);
+    assert_true(json_is_null(at(value, "comparisons.0.verdict")));
+    assert_string_equal(json_string_value(at(value, "comparisons.0.reason")), "emulated");
+    assert_true(has_warning(value, "emulated"));
+    json_decref(value);
+    mmrec_json_use(before);
+    assert_int_equal(allocator.total.live_bytes, 0);
+}
+
 static bool has_warning(const json_t *value, const char *code) {
     size_t i;
     const json_t *list = at(value, "warnings"), *one;
@@ -241,6 +322,35 @@ static void self_test_names_its_sides(void **state) {
     json_decref(value);
     mmrec_json_use(before);
     check_text("self.md", &e, false, true);
+}
+
+static void json_against(void **state) {
+    (void)state;
+    static example e;
+    make_against(&e);
+    mmrec_allocator *before = mmrec_json_use(&allocator);
+    json_t *value = valid_json(&e);
+    assert_string_equal(json_string_value(at(value, "ops.0.against.name")), "cudnn-lstm-fp16");
+    assert_string_equal(json_string_value(at(value, "ops.0.against.passes.1.kernel")), "standard (not recorded)");
+    assert_true(json_is_null(at(value, "ops.0.against.passes.0.work")));
+    assert_true(json_is_null(at(value, "ops.0.against.passes.0.flops_per_s")));
+    assert_true(json_is_null(at(value, "ops.0.against.passes.0.device.launches")));
+    assert_true(json_real_value(at(value, "ops.0.against.passes.0.stats.median_ns")) == 1.25e6);
+    assert_true(json_real_value(at(value, "ops.0.against.passes.1.comparison.ratio")) == 0.8);
+    assert_string_equal(json_string_value(at(value, "ops.0.against.passes.0.comparison.verdict")), "faster");
+    assert_string_equal(json_string_value(at(value, "ops.0.against.passes.0.comparison.ratio_of")),
+                        "recurrence / cudnn-lstm-fp16");
+    json_decref(value);
+    make_yardstick_missing(&e);
+    value = valid_json(&e);
+    assert_string_equal(json_string_value(at(value, "ops.0.against.missing")), "no cuDNN: built without it");
+    assert_int_equal(json_array_size(at(value, "ops.0.against.passes")), 0);
+    json_decref(value);
+    make_ops(&e);
+    value = valid_json(&e);
+    assert_true(json_is_null(at(value, "ops.0.against")));
+    json_decref(value);
+    mmrec_json_use(before);
 }
 
 static void json_others(void **state) {
@@ -398,12 +508,17 @@ int main(void) {
         cmocka_unit_test(markdown_both),
         cmocka_unit_test(markdown_single),
         cmocka_unit_test(markdown_ops),
+        cmocka_unit_test(markdown_against),
+        cmocka_unit_test(names_of_yardsticks),
         cmocka_unit_test(markdown_plan),
         cmocka_unit_test(markdown_partial),
+        cmocka_unit_test(markdown_device),
         cmocka_unit_test(csv_texts),
         cmocka_unit_test(json_both),
+        cmocka_unit_test(json_device),
         cmocka_unit_test(few_samples_have_no_interval),
         cmocka_unit_test(self_test_names_its_sides),
+        cmocka_unit_test(json_against),
         cmocka_unit_test(json_others),
         cmocka_unit_test(json_hostile),
         cmocka_unit_test(validator_refuses),

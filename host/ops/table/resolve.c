@@ -10,6 +10,10 @@ int mmrec_arg_count(const mmrec_arg *list) {
     return count;
 }
 
+bool mmrec_op_has_backward(const mmrec_op_def *def, const mmrec_op_sizes *sizes) {
+    return def->function[MMREC_BACKWARD] && sizes->stored == (1u << mmrec_arg_count(def->saved)) - 1u;
+}
+
 int mmrec_op_attr(const mmrec_op_def *def, const char *name) {
     for (int i = 0; i < MMREC_MAX_ATTR && def->attr[i]; i++) {
         if (strcmp(def->attr[i], name) == 0) return i;
@@ -21,7 +25,8 @@ void mmrec_op_sizes_init(const mmrec_op_def *def, int threads, mmrec_op_sizes *s
     memset(sizes, 0, sizeof *sizes);
     memcpy(sizes->attr, def->attr_default, sizeof sizes->attr);
     sizes->made = (1u << mmrec_arg_count(def->out)) - 1u;
-    sizes->threads = threads > 1 ? threads : 1;
+    sizes->stored = (1u << mmrec_arg_count(def->saved)) - 1u;
+    sizes->threads = threads > 1 || threads == MMREC_ON_DEVICE ? threads : 1;
 }
 
 bool mmrec_dims_next(const char **text, mmrec_dims_word *word) {
@@ -189,32 +194,52 @@ static mmrec_status fill_shapes(const mmrec_op_def *def, const mmrec_op_sizes *s
         if ((made >> i) & 1u) {
             MMREC_TRY(mmrec_dims_shape(def, sizes, &list[i], &shapes[i], error));
         } else if (!(list[i].flags & MMREC_ARG_OPTIONAL)) {
-            MMREC_FAIL(error, MMREC_SHAPE, "%s: output %s cannot be left out", def->name, list[i].name);
+            MMREC_FAIL(error, MMREC_SHAPE, "%s: %s %s cannot be left out", def->name,
+                       list == def->saved ? "saved tensor" : "output", list[i].name);
         }
     }
     return MMREC_OK;
 }
 
-mmrec_status mmrec_op_resolve(const mmrec_op_def *def, mmrec_op_sizes *sizes, mmrec_error *error) {
+/* The op's own part: what text cannot say, and scratch for the processor. */
+static mmrec_status infer(const mmrec_op_def *def, mmrec_op_sizes *sizes, mmrec_error *error) {
+    int threads = sizes->threads;
     memset(sizes->scratch_bytes, 0, sizeof sizes->scratch_bytes);
-    MMREC_TRY(bind_inputs(def, sizes, error));
-    if (def->infer) MMREC_TRY(def->infer(sizes, error));
-    MMREC_TRY(fill_shapes(def, sizes, def->out, sizes->made, sizes->out, error));
-    return fill_shapes(def, sizes, def->saved, ~0u, sizes->saved, error);
+    if (threads == MMREC_ON_DEVICE) sizes->threads = 1;
+    mmrec_status status = def->infer ? def->infer(sizes, error) : MMREC_OK;
+    sizes->threads = threads;
+    return status;
 }
 
-/* Bytes of the arguments of a list that `mask` names and that carry all of `flags`. */
+mmrec_status mmrec_op_resolve(const mmrec_op_def *def, mmrec_op_sizes *sizes, mmrec_error *error) {
+    MMREC_TRY(bind_inputs(def, sizes, error));
+    MMREC_TRY(infer(def, sizes, error));
+    MMREC_TRY(fill_shapes(def, sizes, def->out, sizes->made, sizes->out, error));
+    MMREC_TRY(fill_shapes(def, sizes, def->saved, sizes->stored, sizes->saved, error));
+    for (int pass = 0; pass < MMREC_PASSES && sizes->threads == MMREC_ON_DEVICE; pass++) {
+        sizes->scratch_bytes[pass] = def->device_scratch ? def->device_scratch(sizes, (mmrec_pass)pass) : 0;
+    }
+    return MMREC_OK;
+}
+
+mmrec_dtype mmrec_arg_dtype(const mmrec_arg *arg, mmrec_dtype storage) {
+    if (arg->flags & MMREC_ARG_IDS) return MMREC_I32;
+    return storage == MMREC_BF16 && (arg->flags & MMREC_ARG_F32) ? MMREC_F32 : storage;
+}
+
+mmrec_dtype mmrec_arg_gradient_dtype(const mmrec_arg *arg, mmrec_dtype storage) {
+    return storage == MMREC_BF16 && (arg->flags & MMREC_ARG_WEIGHT) ? MMREC_F32 : mmrec_arg_dtype(arg, storage);
+}
+
+typedef mmrec_dtype (*dtype_rule)(const mmrec_arg *arg, mmrec_dtype storage);
+
+/* Bytes of the arguments of a list, or of their gradients, that `mask` names and that carry all of `flags`. */
 static double list_bytes(const mmrec_arg *list, const mmrec_shape *shapes, unsigned mask, unsigned flags,
-                         mmrec_dtype dtype) {
+                         dtype_rule rule, mmrec_dtype storage) {
     double bytes = 0;
     for (int i = 0; list[i].name; i++) {
         if (!((mask >> i) & 1u) || (list[i].flags & flags) != flags) continue;
-        size_t size = mmrec_dtype_bytes(dtype);
-        if (list[i].flags & MMREC_ARG_IDS)
-            size = sizeof(int32_t);
-        else if ((list[i].flags & MMREC_ARG_F32) && size < sizeof(float))
-            size = sizeof(float);
-        bytes += (double)mmrec_shape_elements(&shapes[i]) * (double)size;
+        bytes += (double)mmrec_shape_elements(&shapes[i]) * (double)mmrec_dtype_bytes(rule(&list[i], storage));
     }
     return bytes;
 }
@@ -227,17 +252,18 @@ static unsigned differentiable(const mmrec_arg *list, unsigned mask) {
     return mask;
 }
 
-mmrec_work mmrec_op_work(const mmrec_op_def *def, const mmrec_op_sizes *sizes, mmrec_pass pass, mmrec_dtype dtype) {
+mmrec_work mmrec_op_work(const mmrec_op_def *def, const mmrec_op_sizes *sizes, mmrec_pass pass, mmrec_dtype storage) {
     mmrec_work work = {0, 0, 0};
     if (!def->function[pass]) return work;
     work = def->work(sizes, pass);
     unsigned read = pass == MMREC_FORWARD ? 0u : (unsigned)MMREC_ARG_KEEP;
-    work.bytes = list_bytes(def->in, sizes->in, sizes->given, read, dtype) +
-                 list_bytes(def->out, sizes->out, sizes->made, read, dtype) +
-                 list_bytes(def->saved, sizes->saved, ~0u, 0, dtype);
+    work.bytes = list_bytes(def->in, sizes->in, sizes->given, read, mmrec_arg_dtype, storage) +
+                 list_bytes(def->out, sizes->out, sizes->made, read, mmrec_arg_dtype, storage) +
+                 list_bytes(def->saved, sizes->saved, sizes->stored, 0, mmrec_arg_dtype, storage);
     if (pass == MMREC_BACKWARD) {
-        work.bytes += list_bytes(def->out, sizes->out, differentiable(def->out, sizes->made), 0, dtype) +
-                      list_bytes(def->in, sizes->in, differentiable(def->in, sizes->given), 0, dtype);
+        unsigned d_out = differentiable(def->out, sizes->made), d_in = differentiable(def->in, sizes->given);
+        work.bytes += list_bytes(def->out, sizes->out, d_out, 0, mmrec_arg_gradient_dtype, storage) +
+                      list_bytes(def->in, sizes->in, d_in, 0, mmrec_arg_gradient_dtype, storage);
     }
     return work;
 }

@@ -70,10 +70,13 @@ static int find_arg(const mmrec_arg *list, const char *name) {
 
 static mmrec_status leave_out(const sample *s, const char *word) {
     int in = find_arg(s->def->in, word + 1), out = find_arg(s->def->out, word + 1);
+    int saved = find_arg(s->def->saved, word + 1);
     if (in >= 0 && (s->def->in[in].flags & MMREC_ARG_OPTIONAL))
         s->sizes->given &= ~(1u << in);
     else if (out >= 0 && (s->def->out[out].flags & MMREC_ARG_OPTIONAL))
         s->sizes->made &= ~(1u << out);
+    else if (saved >= 0 && (s->def->saved[saved].flags & MMREC_ARG_OPTIONAL))
+        s->sizes->stored &= ~(1u << saved);
     else
         return bad_word(s, word, "names no optional argument of this op");
     return MMREC_OK;

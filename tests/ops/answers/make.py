@@ -6,6 +6,7 @@ import math
 import random
 
 random.seed(7)
+HARNESS_SEED = 20240607  # tests/ops/harness.h
 
 
 def numbers(count, low=-2.0, high=2.0):
@@ -34,6 +35,27 @@ def softmax(row):
     return [x / math.fsum(e) for x in e]
 
 
+def gelu(v):
+    return v * 0.5 * math.erfc(-v / math.sqrt(2))
+
+
+def philox(seed, stream, index):
+    """Four words of Philox 4x32-10 (Salmon et al., SC'11)."""
+    c = [index & 0xFFFFFFFF, index >> 32, stream & 0xFFFFFFFF, stream >> 32]
+    k = [seed & 0xFFFFFFFF, seed >> 32]
+    for _ in range(10):
+        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(b >> 32) ^ c[1] ^ k[0], b & 0xFFFFFFFF, (a >> 32) ^ c[3] ^ k[1], a & 0xFFFFFFFF]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c
+
+
+def dropout(values, p, stream):
+    """Kept where the number of the element, the 23 high bits of its word and a half, is at least p."""
+    words = [philox(HARNESS_SEED, stream, i // 4)[i % 4] for i in range(len(values))]
+    return [v / (1 - p) if ((w >> 9) + 0.5) / 2 ** 23 >= p else 0.0 for v, w in zip(values, words)]
+
+
 class Answers:
     def __init__(self, op):
         self.file = open(op + ".txt", "w")
@@ -51,7 +73,6 @@ def none(op, reason):
 
 none("fill", "its value is the attribute, which test_op_values.c checks")
 none("randn", "its numbers are those of rng.h, which test_rng.c holds to published ones")
-none("dropout", "its mask is that of rng.h, which test_rng.c holds to published numbers")
 
 a, b = matrix(numbers(6), 3), matrix(numbers(12), 4)
 Answers("matmul").sample("N=2 K=3 F=4", in_a=a, in_b=b, out_c=[[dot(r, c) for c in zip(*b)] for r in a])
@@ -80,14 +101,18 @@ Answers("layernorm").sample("N=2 D=5 eps=0.25", in_x=x, in_weight=w, in_bias=bia
                             out_y=[[v * c + d for v, c, d in zip(normal(r, 0.25), w, bias)] for r in x])
 
 x = numbers(6, -3, 3)
-Answers("gelu").sample("N=2 D=3", in_x=x, out_y=[v * 0.5 * math.erfc(-v / math.sqrt(2)) for v in x])
+gelu_answers = Answers("gelu")
+gelu_answers.sample("N=2 D=3", in_x=x, out_y=[gelu(v) for v in x])
 Answers("relu").sample("N=2 D=3", in_x=x, out_y=[max(v, 0.0) for v in x])
+Answers("narrow").sample("N=2 D=3", in_x=x, out_y=x)
+Answers("widen").sample("N=2 D=3", in_x=x, out_y=x)
 Answers("softmax").sample("N=2 D=3", in_x=x, out_y=[softmax(r) for r in matrix(x, 3)])
 
 inputs = [numbers(3) for _ in range(4)]
-Answers("combine").sample("N=1 D=3 c0=0.5 c2=-2 c7=0.1 -x1 -x3 -x4 -x5", in_x0=inputs[0], in_x2=inputs[1],
-                          in_x6=inputs[2], in_x7=inputs[3],
-                          out_y=[0.5 * p - 2 * q + r + 0.1 * s for p, q, r, s in zip(*inputs)])
+combine_answers = Answers("combine")
+combine_answers.sample("N=1 D=3 c0=0.5 c2=-2 c7=0.1 -x1 -x3 -x4 -x5", in_x0=inputs[0], in_x2=inputs[1],
+                       in_x6=inputs[2], in_x7=inputs[3],
+                       out_y=[0.5 * p - 2 * q + r + 0.1 * s for p, q, r, s in zip(*inputs)])
 
 
 def clamp(g):
@@ -183,3 +208,12 @@ for s, v, h in zip(gamma, u, h0):
         h = [p * q + r for p, q, r in zip(gt, h, ut)]
         out.append(h)
 Answers("scan_linear").sample("B=2 T=3 D=2 chunk=2", in_gamma=gamma, in_u=u, in_h0=h0, out_h=out)
+
+# Numbers are drawn last here, so that those of the answers above stay as they are.
+x = numbers(10)
+Answers("dropout").sample("N=2 D=5 p=0.4 stream=3", in_x=x, out_y=dropout(x, 0.4, 3))
+gelu_answers.sample("N=2 D=5 p=0.4 stream=1", in_x=x, out_y=dropout([gelu(v) for v in x], 0.4, 1))
+y, z = numbers(10), numbers(10)
+dropped = dropout([2 * q - r for q, r in zip(y, z)], 0.25, 6)
+combine_answers.sample("N=2 D=5 c0=-0.5 c1=2 c4=-1 p=0.25 stream=6 -x2 -x3 -x5 -x6 -x7", in_x0=x, in_x1=y, in_x4=z,
+                       out_y=[-0.5 * p + d for p, d in zip(x, dropped)])

@@ -1,0 +1,48 @@
+/* cuDNN as the yardstick (lstm.c) uses it: loaded at the first request, a handle on the backend's stream. */
+#ifndef MMREC_CUDNN_CALLS_H
+#define MMREC_CUDNN_CALLS_H
+
+#include <cudnn.h>
+
+#include "cuda_impl.h"
+
+/* Every function that is looked up in the library, without its "cudnn". */
+#define CUDNN_CALLS(CALL)                                                                                              \
+    CALL(GetVersion)                                                                                                   \
+    CALL(GetErrorString)                                                                                               \
+    CALL(GetLastErrorString)                                                                                           \
+    CALL(Create)                                                                                                       \
+    CALL(Destroy)                                                                                                      \
+    CALL(SetStream)                                                                                                    \
+    CALL(CreateTensorDescriptor)                                                                                       \
+    CALL(DestroyTensorDescriptor)                                                                                      \
+    CALL(SetTensorNdDescriptor)                                                                                        \
+    CALL(CreateDropoutDescriptor)                                                                                      \
+    CALL(DestroyDropoutDescriptor)                                                                                     \
+    CALL(SetDropoutDescriptor)                                                                                         \
+    CALL(CreateRNNDescriptor)                                                                                          \
+    CALL(DestroyRNNDescriptor)                                                                                         \
+    CALL(SetRNNDescriptor_v8)                                                                                          \
+    CALL(CreateRNNDataDescriptor)                                                                                      \
+    CALL(DestroyRNNDataDescriptor)                                                                                     \
+    CALL(SetRNNDataDescriptor)                                                                                         \
+    CALL(GetRNNWeightSpaceSize)                                                                                        \
+    CALL(GetRNNTempSpaceSizes)                                                                                         \
+    CALL(RNNForward)                                                                                                   \
+    CALL(RNNBackwardData_v8)                                                                                           \
+    CALL(RNNBackwardWeights_v8)
+
+typedef struct cudnn_calls {
+#define CUDNN_CALL(name) __typeof__(cudnn##name) *name;
+    CUDNN_CALLS(CUDNN_CALL)
+#undef CUDNN_CALL
+} cudnn_calls;
+
+/* The library and its handle, made at the first call. UNSUPPORTED, "no cuDNN: " and why, where they cannot be had. */
+mmrec_status cudnn_open(const cudnn_calls **calls, cudnnHandle_t *handle, mmrec_error *error) MMREC_MUST_CHECK;
+
+/* INTERNAL with cuDNN's own words for anything but success; NO_DEVICE where the device was lost on the way. */
+mmrec_status cudnn_check(cudnnStatus_t code, const char *call, mmrec_error *error) MMREC_MUST_CHECK;
+#define CUDNN_TRY(calls, name, error, ...) MMREC_TRY(cudnn_check((calls)->name(__VA_ARGS__), "cudnn" #name, (error)))
+
+#endif

@@ -1,0 +1,158 @@
+/* The command line of mmrec-parity. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/text.h"
+#include "core/units.h"
+#include "mmrec/options.h"
+#include "mmrec/parity.h"
+
+const char mmrec_parity_help[] = "Usage: mmrec-parity [OPTION]... FILE...\n"
+                                 "\n"
+                                 "Rebuilds the model of each fixture FILE from its configuration, runs it, and\n"
+                                 "compares every output and gradient with those in the file.\n"
+                                 "\n"
+                                 "  --backend ref|cpu|cuda|auto\n"
+                                 "                       ref: plain double (default); cpu: float32 with threads;\n"
+                                 "                       cuda: kernels on a GPU; auto: cuda or cpu\n"
+                                 "  --dtype fp32|bf16    What activations and weights are stored in (default: fp32,\n"
+                                 "                       which is plain double on ref; bf16: cuda only)\n"
+                                 "  --hem on|off         Fused projections (default: on)\n"
+                                 "  --recompute on|off   Compute blocks again for the backward half (default: off)\n"
+                                 "  --graphs on|off      On a GPU: compare what CUDA graphs of the step compute\n"
+                                 "                       (default: on)\n"
+                                 "  --tf32 on|off        On a GPU: products may round to TF32 (default: off)\n"
+                                 "  --recurrence auto|cluster|grid|barrier|graph\n"
+                                 "                       On a GPU: kernel of the recurrence (default: auto)\n"
+                                 "  --self-check on|off  On a GPU: check the kernel that auto picks (default: on)\n"
+                                 "  --tolerance X        Largest relative error of every tensor (default: 1e-6 on\n"
+                                 "                       ref; else 1e-5 for outputs and 1e-4 for gradients,\n"
+                                 "                       1e-3 and 5e-3 with --tf32 on, 2e-2 and 8e-2\n"
+                                 "                       with bf16)\n"
+                                 "  --threads N          Threads, 1 to 1024 (default: the processors available)\n"
+                                 "  --version            Print the version\n"
+                                 "  --help               Print this text\n"
+                                 "\n"
+                                 "Exit status: 0 all within tolerance; 1 a tensor is not; 2 usage, file or memory;\n"
+                                 "77 no GPU, or it was lost.\n";
+
+enum { BACKEND, DTYPE, HEM, RECOMPUTE, GRAPHS, TF32, RECURRENCE, SELF_CHECK, TOLERANCE, THREADS, VERSION, HELP, FLAGS };
+static const char *const names[FLAGS] = {"backend",    "dtype",      "hem",       "recompute", "graphs",  "tf32",
+                                         "recurrence", "self-check", "tolerance", "threads",   "version", "help"};
+
+static mmrec_status on_off(const char *flag, const char *text, bool *out, mmrec_error *error) {
+    *out = strcmp(text, "on") == 0;
+    if (*out || strcmp(text, "off") == 0) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_USAGE, "--%s must be on or off, not '%.60s'", flag, text);
+}
+
+static mmrec_status dtype(const char *text, bool *bf16, mmrec_error *error) {
+    *bf16 = strcmp(text, "bf16") == 0;
+    if (*bf16 || strcmp(text, "fp32") == 0) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_USAGE, "--dtype must be fp32 or bf16, not '%.60s'", text);
+}
+
+static mmrec_status regime(const char *text, mmrec_recurrence_regime *out, mmrec_error *error) {
+    static const char *const regimes[MMREC_RECURRENCE_REGIMES] = {"auto", "cluster", "grid", "barrier", "graph"};
+    for (int i = 0; i < MMREC_RECURRENCE_REGIMES; i++) {
+        *out = (mmrec_recurrence_regime)i;
+        if (strcmp(text, regimes[i]) == 0) return MMREC_OK;
+    }
+    MMREC_FAIL(error, MMREC_USAGE, "--recurrence must be auto, cluster, grid, barrier or graph, not '%.60s'", text);
+}
+
+static mmrec_status take_number(int flag, const char *text, mmrec_parity_options *options, mmrec_error *error) {
+    int64_t threads = 0;
+    if (flag == TOLERANCE) {
+        if (mmrec_units_real(text, &options->tolerance) && options->tolerance > 0) return MMREC_OK;
+        MMREC_FAIL(error, MMREC_USAGE, "--tolerance must be a number above 0, not '%.60s'", text);
+    }
+    if (mmrec_units_whole(text, &threads) && threads >= 1 && threads <= 1024) {
+        options->threads = (int)threads;
+        return MMREC_OK;
+    }
+    MMREC_FAIL(error, MMREC_USAGE, "--threads must be a whole number from 1 to 1024, not '%.60s'", text);
+}
+
+static mmrec_status take(int flag, const char *text, mmrec_parity_arguments *out, mmrec_error *error) {
+    mmrec_status status = MMREC_OK;
+    bool on = false;
+    switch (flag) {
+    case BACKEND:
+        out->backend = text;
+        return MMREC_OK;
+    case DTYPE:
+        return dtype(text, &out->options.bf16, error);
+    case HEM:
+        return on_off(names[flag], text, &out->options.hem, error);
+    case RECOMPUTE:
+        return on_off(names[flag], text, &out->options.recompute, error);
+    case GRAPHS:
+        return on_off(names[flag], text, &out->options.graphs, error);
+    case TF32:
+        return on_off(names[flag], text, &out->device.tf32, error);
+    case RECURRENCE:
+        return regime(text, &out->device.recurrence, error);
+    case SELF_CHECK:
+        status = on_off(names[flag], text, &on, error);
+        out->device.no_self_check = !on;
+        return status;
+    default:
+        return take_number(flag, text, &out->options, error);
+    }
+}
+
+/* getopt_long accepts abbreviations, which break on the day a longer flag is added: only whole names pass. */
+static mmrec_status check_name(const char *word, mmrec_error *error) {
+    char name[64], shown[64];
+    if (word[0] != '-' || word[1] == '\0' || strcmp(word, "--") == 0) return MMREC_OK;
+    const char *start = word + (word[1] == '-' ? 2 : 1);
+    size_t length = strcspn(start, "=");
+    snprintf(name, sizeof name, "%.*s", (int)(length < sizeof name ? length : sizeof name - 1), start);
+    for (int i = 0; i < FLAGS && word[1] == '-'; i++) {
+        if (strcmp(names[i], name) == 0) return MMREC_OK;
+    }
+    const char *near = mmrec_nearest_name(name, names, FLAGS);
+    mmrec_text_printable(word, strcspn(word, "="), shown, sizeof shown);
+    if (near) MMREC_FAIL(error, MMREC_USAGE, "unknown option %s, did you mean --%s?", shown, near);
+    MMREC_FAIL(error, MMREC_USAGE, "unknown option %s; see mmrec-parity --help", shown);
+}
+
+static mmrec_status take_all(int argc, char **argv, mmrec_parity_arguments *out, mmrec_error *error) {
+    struct option list[FLAGS + 1];
+    memset(list, 0, sizeof list);
+    for (int i = 0; i < FLAGS; i++) {
+        /* + 2: getopt_long says 1 for a word that is no option ("-" in its third argument). */
+        list[i] = (struct option){names[i], i < VERSION ? required_argument : no_argument, NULL, i + 2};
+    }
+    opterr = 0;
+    for (;;) {
+        if (optind < argc) MMREC_TRY(check_name(argv[optind], error));
+        int flag = getopt_long(argc, argv, "-:", list, NULL);
+        if (flag == -1) break;
+        if (flag == ':') MMREC_FAIL(error, MMREC_USAGE, "%s needs a value", argv[optind - 1]);
+        if (flag == '?') MMREC_FAIL(error, MMREC_USAGE, "%.60s: this option takes no value", argv[optind - 1]);
+        if (flag == 1)
+            argv[++out->files] = optarg;
+        else if (flag - 2 >= VERSION)
+            out->action = flag - 2 == HELP ? MMREC_PARITY_HELP : MMREC_PARITY_VERSION;
+        else
+            MMREC_TRY(take(flag - 2, optarg, out, error));
+    }
+    while (optind < argc) argv[++out->files] = argv[optind++]; /* after "--" */
+    return MMREC_OK;
+}
+
+mmrec_status mmrec_parity_parse(int argc, char **argv, mmrec_parity_arguments *out, mmrec_error *error) {
+    *out = (mmrec_parity_arguments){.backend = "ref",
+                                    .options = {.hem = true, .graphs = true, .threads = mmrec_backend_processors()}};
+    MMREC_TRY(take_all(argc, argv, out, error));
+    if (out->action != MMREC_PARITY_CHECK) return MMREC_OK;
+    if (!out->files) MMREC_FAIL(error, MMREC_USAGE, "no fixture file given; see mmrec-parity --help");
+    out->options.tf32 = out->device.tf32;
+    mmrec_backend_device_options(&out->device);
+    MMREC_TRY(mmrec_backend_find(out->backend, &out->options.backend, error));
+    return mmrec_backend_stores(out->options.backend, mmrec_backend_dtype(out->options.backend, out->options.bf16),
+                                error);
+}
