@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Makes profiles/README.md from the recorded results: every figure in it is in a JSON file beside it.
+
+    profiles/table.py [--check]    with --check it only tells whether the page is what the files give"""
+import json
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).parent
+NO_DEVICE = "n/a (no device)"
+YARDSTICKS = ("grid-barrier", "cudnn-lstm-fp16", "cudnn-lstm-bf16")
+HEAD = """# Recorded results
+
+Made by `profiles/table.py` from the JSON files in the folders beside it; do not edit. `profiles/record.sh FOLDER` records
+a processor, `tests/gpu/run` a GPU. What the columns mean: [docs/bench.md](../docs/bench.md); how to read a profile:
+[docs/profiles.md](../docs/profiles.md).
+"""
+
+
+def load(folder):
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def per_step(ns, steps):
+    return f"{ns / steps / 1e3:.2f}" if ns else "n/a"
+
+
+def pass_of(op, which):
+    """A pass of an op or of its yardstick by name; an empty one when it is not there."""
+    return next((row for row in op["passes"] if row["name"] == which), {}) if op else {}
+
+
+def median(row):
+    """ns; None when it was not measured."""
+    return row["stats"]["median_ns"] if row.get("stats") else None
+
+
+def yardstick_cells(op, which, steps):
+    """The yardstick's time a step, and the op's time over it with interval and verdict."""
+    against = (op or {}).get("against")
+    if not against:
+        return ["n/a", "n/a"]
+    if against["missing"]:
+        return ["n/a", f"n/a ({against['missing']})"]
+    row = pass_of(against, which)
+    c = row.get("comparison") or {"verdict": None}
+    ratio = f"{c['ratio']:.2f} ({c['ratio_ci95_low']:.2f} to {c['ratio_ci95_high']:.2f}), {c['verdict']}" if c["verdict"] else "n/a"
+    return [per_step(median(row), steps), ratio]
+
+
+def model_rows(documents):
+    for name in ("small", "small-cold", "medium"):
+        for case in documents.get(name, {"cases": []})["cases"]:
+            for side in case["sides"]:
+                for row in side["measures"]:
+                    if not row["stats"]:
+                        continue
+                    device = row.get("device") or {}
+                    host = device.get("host_stats") or {}
+                    cells = [row["stats"]["median_ns"], host.get("median_ns")]
+                    yield [f"{name}, {side['name']}, {row['name']}"] + [f"{c / 1e6:.3f}" if c else "n/a" for c in cells] + [
+                        f"{row['tokens_per_s']:.0f}" if row["tokens_per_s"] else "n/a", str(device.get("launches") or "n/a")]
+
+
+def recurrence_rows(documents):
+    """Two rows for each size, from the runs that tests/gpu/run records of it."""
+    pattern = re.compile(r"recurrence-(d(\d+)-b(\d+)-t(\d+))-")
+    sizes = {tuple(int(n) for n in m.groups()[1:]): m.group(1) for m in map(pattern.match, documents) if m}
+    for (width, batch, steps), shape in sorted(sizes.items()):
+        run = {kind: next(iter(documents.get(f"recurrence-{shape}-{kind}", {"ops": []})["ops"]), None)
+               for kind in ("float",) + YARDSTICKS}
+        for which in ("forward", "backward"):
+            row = [f"{width}, {batch}, {steps} {which}", per_step(median(pass_of(run["float"], which)), steps),
+                   per_step(median(pass_of(run[YARDSTICKS[0]], which)), steps)]
+            for kind in YARDSTICKS:
+                row += yardstick_cells(run[kind], which, steps)
+            yield row
+
+
+def device_section(folder, documents):
+    first = next(d for d in documents.values() if d.get("device"))
+    models, sweep = list(model_rows(documents)), list(recurrence_rows(documents))
+    text = f"\n## {first['device']['name']} ({folder.name})\n"
+    if models:
+        text += "\n" + table(["measure", "gpu [ms]", "host [ms]", "tokens/s", "launches"], models)
+    if sweep:
+        text += ("\nThe recurrence in us a step, with float and with bf16 weights, and what the latter was sampled in alternation "
+                 "with. A ratio is of the\nrecurrence's time over the other's, with its 95 % interval: below 1 the recurrence "
+                 "is faster. What is in each\ntime: [docs/profiles.md](../docs/profiles.md).\n\n")
+        text += table(["D, B, T", "float", "bf16", "grid barrier", "ratio", "cuDNN LSTM fp16", "ratio", "cuDNN LSTM bf16",
+                       "ratio"], sweep)
+    return text
+
+
+def host_section(folder, documents):
+    first = next(d for d in documents.values() if "environment" in d)
+    names = ", ".join(documents)
+    return (f"\n## {first['environment']['cpu']}, {first['environment']['threads']} threads ({folder.name})\n\n"
+            f"Quoted in [docs/cpu-speed.md](../docs/cpu-speed.md). Recorded: {names}.\n")
+
+
+def page():
+    devices, hosts = "", ""
+    for folder in sorted(p for p in HERE.iterdir() if p.is_dir()):
+        documents = load(folder)
+        documents = {n: d for n, d in documents.items() if not (d.get("device") or {}).get("emulated")}
+        if any(d.get("device") for d in documents.values()):
+            devices += device_section(folder, documents)
+        elif documents:
+            hosts += host_section(folder, documents)
+    if not devices:
+        devices = "\n## GPU\n\n" + table(
+            ["", "gpu"], [[what, NO_DEVICE] for what in ("small", "medium", "recurrence, D 512 to 2048, B 1 to 64",
+                                                         "the same by one grid barrier a step",
+                                                         "cuDNN's LSTM of the same sizes, fp16 and bf16")])
+    return HEAD + devices + hosts
+
+
+if __name__ == "__main__":
+    target = HERE / "README.md"
+    if "--check" in sys.argv[1:]:
+        sys.exit(0 if target.exists() and target.read_text() == page() else f"{target} is not what profiles/table.py makes")
+    target.write_text(page())
