@@ -18,3 +18,8 @@ elseif(NOT MMREC_CUDA STREQUAL "OFF")
   endif()
 endif()
 message(STATUS "CUDA backend: ${MMREC_CUDA_MODE}")
+
+# Kernels without a GPU: what runs them, for the module and for programs of tests that hold kernels themselves.
+set(MMREC_KERNELS_FOLDER ${PROJECT_SOURCE_DIR}/kernels)
+file(GLOB MMREC_EMULATION CONFIGURE_DEPENDS ${MMREC_KERNELS_FOLDER}/emulation/*.cpp)
+file(GLOB MMREC_FAKE_RUNTIME CONFIGURE_DEPENDS ${MMREC_KERNELS_FOLDER}/fake/*.c)

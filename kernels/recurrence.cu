@@ -183,29 +183,14 @@ static mmrec_status launch_tiles(const recurrence_job &job, const Cell &cell, mm
     return launch_tile<tensor_tile<TILES>>(job, cell, error);
 }
 
-static mmrec_status sweep(const recurrence_job &job, const forward_cell &cell, mmrec_error *error) {
+template <typename Cell> static mmrec_status sweep(const recurrence_job &job, const Cell &cell, mmrec_error *error) {
     if (job.plain && job.sizes.bf16) return launch_tile<plain_tile<1>>(job, cell, error);
-    switch (job.layout.tiles) {
-    case 1:
-        return launch_tiles<1>(job, cell, error);
-    case 2:
-        return launch_tiles<2>(job, cell, error);
-    case 4:
-        return launch_tiles<4>(job, cell, error);
-    default:
-        return launch_tiles<8>(job, cell, error);
+    if constexpr (Cell::MOST_TILES == 8) {
+        if (job.layout.tiles == 8) return launch_tiles<8>(job, cell, error);
     }
-}
-static mmrec_status sweep(const recurrence_job &job, const backward_cell &cell, mmrec_error *error) {
-    if (job.plain && job.sizes.bf16) return launch_tile<plain_tile<1>>(job, cell, error);
-    switch (job.layout.tiles) {
-    case 1:
-        return launch_tiles<1>(job, cell, error);
-    case 2:
-        return launch_tiles<2>(job, cell, error);
-    default:
-        return launch_tiles<4>(job, cell, error);
-    }
+    if (job.layout.tiles == 4) return launch_tiles<4>(job, cell, error);
+    if (job.layout.tiles == 2) return launch_tiles<2>(job, cell, error);
+    return launch_tiles<1>(job, cell, error);
 }
 
 /* ---- forward ---- */

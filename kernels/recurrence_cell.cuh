@@ -34,7 +34,7 @@ SIMT_DEVICE recurrence_item recurrence_item_of(const recurrence_frame &f, const 
 }
 
 struct forward_cell {
-    enum { GATES = 2, PARTS = 1 };
+    enum { GATES = 2, PARTS = 1, MOST_TILES = RECURRENCE_MOST_FORWARD };
     matrix<const float> z, gamma, h0;
     const float *gate_bias;
     matrix<float> h, n, m; /* m holds U z + bm until it is replaced; n may be absent */
@@ -79,7 +79,7 @@ struct forward_cell {
 };
 
 struct backward_cell {
-    enum { GATES = 1, PARTS = 2 };
+    enum { GATES = 1, PARTS = 2, MOST_TILES = RECURRENCE_MOST_BACKWARD };
     matrix<const float> z, gamma, h0, h, m, dh;
     const float *gate_bias;
     matrix<float> dz, dgamma, dh0; /* each may be absent */

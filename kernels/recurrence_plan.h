@@ -47,7 +47,10 @@ static inline int recurrence_tile(const recurrence_sizes *r) {
 static inline int recurrence_units(const recurrence_sizes *r, int tiles) {
     return tiles * RECURRENCE_TILE_SUMS / (r->backward ? 1 : 2);
 }
-static inline int recurrence_most_tiles(const recurrence_sizes *r) { return r->backward ? 4 : 8; }
+enum { RECURRENCE_MOST_FORWARD = 8, RECURRENCE_MOST_BACKWARD = 4 }; /* tiles of a block */
+static inline int recurrence_most_tiles(const recurrence_sizes *r) {
+    return r->backward ? RECURRENCE_MOST_BACKWARD : RECURRENCE_MOST_FORWARD;
+}
 
 /* Tiles of the inner axis that a warp of the tensor-core kernel holds in registers. */
 static inline int recurrence_held(int tiles) { return tiles == 1 ? 16 : RECURRENCE_MOST_HELD / tiles; }

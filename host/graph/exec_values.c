@@ -15,30 +15,14 @@ typedef struct passage {
     bool finite;
 } passage;
 
-static double get_element(mmrec_dtype dtype, const void *at, int64_t i) {
-    if (dtype == MMREC_F64) return ((const double *)at)[i];
-    if (dtype == MMREC_F32) return (double)((const float *)at)[i];
-    if (dtype == MMREC_BF16) return (double)mmrec_bf16_to_float(((const uint16_t *)at)[i]);
-    return (double)((const int32_t *)at)[i];
-}
-
-static void set_element(mmrec_dtype dtype, void *at, int64_t i, double value) {
-    if (dtype == MMREC_F64)
-        ((double *)at)[i] = value;
-    else if (dtype == MMREC_BF16)
-        ((uint16_t *)at)[i] = mmrec_bf16_from_float((float)value);
-    else
-        ((float *)at)[i] = (float)value;
-}
-
 static void pass_run(const mmrec_view *view, void *at, int64_t value, int64_t count, passage *p) {
     for (int64_t i = 0; i < count; i++) {
         if (p->write)
-            set_element(view->dtype, at, i, p->write[value + i]);
+            mmrec_element_set(view->dtype, at, i, p->write[value + i]);
         else if (p->read)
-            p->read[value + i] = get_element(view->dtype, at, i);
+            p->read[value + i] = mmrec_element_get(view->dtype, at, i);
         else
-            p->finite = p->finite && isfinite(get_element(view->dtype, at, i));
+            p->finite = p->finite && isfinite(mmrec_element_get(view->dtype, at, i));
     }
 }
 

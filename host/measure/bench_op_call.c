@@ -104,14 +104,9 @@ static void draw(const op_use *use, const mmrec_view *view, const numbers *n) {
     void *values = mirrored(use, view);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < count; i++) {
-        if (view->dtype == MMREC_I32)
-            ((int32_t *)values)[i] = (int32_t)mmrec_rng_below(n->seed, n->stream, (uint64_t)i, n->below);
-        else if (view->dtype == MMREC_F64)
-            ((double *)values)[i] = (double)draw_value(n, i);
-        else if (view->dtype == MMREC_BF16)
-            ((uint16_t *)values)[i] = mmrec_bf16_from_float(draw_value(n, i));
-        else
-            ((float *)values)[i] = draw_value(n, i);
+        double value = view->dtype == MMREC_I32 ? (double)mmrec_rng_below(n->seed, n->stream, (uint64_t)i, n->below)
+                                                : (double)draw_value(n, i);
+        mmrec_element_set(view->dtype, values, i, value);
     }
 }
 
@@ -200,11 +195,6 @@ mmrec_status op_use_read(const op_use *use, const mmrec_view *view, double *valu
         MMREC_TRY(use->backend->synchronize(error));
         MMREC_TRY(use->backend->device->copy_out(mirrored(use, view), view->data, bytes, error));
     }
-    for (int64_t i = 0; i < count; i++) {
-        values[i] = view->dtype == MMREC_F64    ? ((const double *)from)[i]
-                    : view->dtype == MMREC_F32  ? (double)((const float *)from)[i]
-                    : view->dtype == MMREC_BF16 ? (double)mmrec_bf16_to_float(((const uint16_t *)from)[i])
-                                                : (double)((const int32_t *)from)[i];
-    }
+    for (int64_t i = 0; i < count; i++) values[i] = mmrec_element_get(view->dtype, from, i);
     return MMREC_OK;
 }

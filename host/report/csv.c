@@ -92,7 +92,7 @@ static void series_fields(csv_row *row, const mmrec_bench_row *r, const mmrec_ro
 static void device_fields(csv_row *row, const mmrec_report *report, const mmrec_timing *timing,
                           const mmrec_bench_row *r, const mmrec_row_figures *f) {
     const mmrec_series *s = &r->series;
-    bool device = report->bench.device.name[0] != '\0';
+    bool device = mmrec_of_device(report);
     text_field(row, "device", report->bench.device.name);
     text_field(row, "timer", mmrec_timer_name(timing->used));
     text_field(row, "cache", !device ? "" : timing->cold ? "cold" : "hot");

@@ -51,6 +51,8 @@ mmrec_improvement mmrec_improvement_of_rate(const mmrec_paired *p) {
     return i;
 }
 
+bool mmrec_of_device(const mmrec_report *report) { return report->bench.device.name[0] != '\0'; }
+
 size_t mmrec_figures_sum(const size_t by_arena[MMREC_ARENAS]) {
     size_t sum = 0;
     for (int a = 0; a < MMREC_ARENAS; a++) sum += by_arena[a];

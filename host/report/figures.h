@@ -38,6 +38,8 @@ typedef struct mmrec_improvement {
 mmrec_improvement mmrec_improvement_of_time(const mmrec_paired *paired);
 mmrec_improvement mmrec_improvement_of_rate(const mmrec_paired *paired);
 
+/* Whether the report is of a device, of which there is more to tell. */
+bool mmrec_of_device(const mmrec_report *report);
 /* Sum over the arenas. */
 size_t mmrec_figures_sum(const size_t by_arena[MMREC_ARENAS]);
 

@@ -163,7 +163,7 @@ static void put_notes(json_out out, const mmrec_series *s) {
 void json_put_row_of_device(json_out out, const mmrec_report *report, const mmrec_bench_row *row,
                             const mmrec_row_figures *f) {
     const mmrec_series *s = &row->series;
-    if (!report->bench.device.name[0]) {
+    if (!mmrec_of_device(report)) {
         json_put(out, "device", json_null());
         return;
     }

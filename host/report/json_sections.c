@@ -13,7 +13,7 @@ static void put_memory(json_out out, const char *key, const mmrec_memory_figures
 }
 
 static void put_phases(json_out out, const mmrec_report *report, const mmrec_bench_side *s) {
-    bool device = report->bench.device.name[0] != '\0';
+    bool device = mmrec_of_device(report);
     json_out phases = json_put_array(out, "memory_phases");
     for (int i = 0; i < MMREC_MEMORY_PHASES; i++) {
         const mmrec_memory_point *p = &s->memory[i];

@@ -85,7 +85,7 @@ static void run_rows(const mmrec_report *report, mmrec_table *table) {
     mmrec_table_cell(table, "run");
     mmrec_table_cell(table, "backend %s, %s, %d thread%s, %s, seed %llu, %s", b->backend, mmrec_dtype_name(b->dtype),
                      m->threads, plural, b->data, (unsigned long long)b->seed, b->started);
-    if (!b->device.name[0] || report->plans) return;
+    if (!mmrec_of_device(report) || report->plans) return;
     mmrec_table_cell(table, "timing");
     if (b->device.emulated) {
         mmrec_table_cell(table, "n/a (emulated), cache %s", b->timing.cold ? "cold" : "hot");
@@ -123,14 +123,14 @@ static void legend(const mmrec_report *report, bool view, mmrec_buffer *out) {
                       "\n\xc2\xb1 is half the 95 % interval of the median, spread the distance of the quartiles over "
                       "the median, n the number of\nsamples, ended by what stopped them: the interval asked for, or "
                       "a cap on time or samples, or an interrupt.\n");
-    if (report->bench.device.name[0]) {
+    if (mmrec_of_device(report)) {
         mmrec_buffer_text(out,
                           "gpu is the device's time, the host's kept out of it; host is a run by the host's clock, "
                           "from the first call until\nthe device is done; launches are kernels of one run; slowed are "
                           "samples while which the device was held below\nits clocks (they count all the same).\n");
     }
     if (report->bench.case_count == 0) return;
-    if (report->bench.device.name[0]) {
+    if (mmrec_of_device(report)) {
         mmrec_buffer_text(out, "Memory by phase is the device's: allocated is mmrec's, with the backend's workspace; "
                                "unaccounted is what came into use\nsince before that mmrec did not allocate.\n");
     }
@@ -194,7 +194,8 @@ const char *mmrec_time_text(const mmrec_row_figures *f, double share, mmrec_time
     return text;
 }
 
-const char *mmrec_host_time_text(const mmrec_row_figures *f, mmrec_time_unit unit, char text[MMREC_UNITS_TEXT]) {
+/* The same of the host's clock. */
+static const char *host_time_text(const mmrec_row_figures *f, mmrec_time_unit unit, char text[MMREC_UNITS_TEXT]) {
     mmrec_row_figures host = *f;
     host.median_ns = f->host_ns;
     host.half_width_ns = f->host_half_width_ns;
@@ -207,7 +208,32 @@ const char *mmrec_slowed_text(const mmrec_report *report, const mmrec_series *se
     return text;
 }
 
-bool mmrec_of_device(const mmrec_report *report) { return report->bench.device.name[0] != '\0'; }
+void mmrec_time_header(const mmrec_report *report, mmrec_time_unit unit, mmrec_table *table) {
+    char header[64];
+    snprintf(header, sizeof header,
+             mmrec_of_device(report) ? "gpu \xc2\xb1 95 %% [%s]|host \xc2\xb1 95 %% [%s]"
+                                     : "median \xc2\xb1 95 %% [%s]",
+             unit.name, unit.name);
+    mmrec_table_header(table, header);
+}
+
+void mmrec_time_cells(const mmrec_report *report, mmrec_timer timer, const mmrec_bench_row *row,
+                      const mmrec_row_figures *f, mmrec_time_unit unit, mmrec_table *table) {
+    char text[MMREC_UNITS_TEXT], missing[MMREC_UNITS_TEXT];
+    bool device = mmrec_of_device(report), timed = f->valid && !(device && timer == MMREC_TIMER_HOST);
+    mmrec_missing_text(&row->series, missing);
+    mmrec_table_cell(table, "%s", timed ? mmrec_time_text(f, 1, unit, text) : missing);
+    if (device) mmrec_table_cell(table, "%s", f->has_host ? host_time_text(f, unit, text) : missing);
+    mmrec_table_cell(table, "%s", f->valid ? mmrec_spread_text(f, text) : missing);
+}
+
+void mmrec_ratio_row(const char *name, const mmrec_paired *p, mmrec_table *table) {
+    mmrec_table_cell(table, "%s", name);
+    mmrec_table_cell(table, "%.3f", p->ratio);
+    mmrec_table_cell(table, "%.3f to %.3f", p->ci95.low, p->ci95.high);
+    mmrec_table_cell(table, "%d", p->pairs);
+    mmrec_table_cell(table, "%s", mmrec_verdict_name(p->verdict));
+}
 
 void mmrec_markdown_kernels(const mmrec_bench_row *row, const char *name, mmrec_buffer *out) {
     mmrec_table table;

@@ -26,12 +26,14 @@ mmrec_time_unit mmrec_time_unit_for(double smallest_ns);
 /* "2.500 ± 0.012" in the unit; the interval of too few samples is "n/a". `share`: of the median, 1 or per layer. */
 const char *mmrec_time_text(const mmrec_row_figures *figures, double share, mmrec_time_unit unit,
                             char text[MMREC_UNITS_TEXT]);
-/* The same of the host's clock, where the run was on a device. */
-const char *mmrec_host_time_text(const mmrec_row_figures *figures, mmrec_time_unit unit, char text[MMREC_UNITS_TEXT]);
 /* "3 of 40" samples, "n/a" where no clocks are known. */
 const char *mmrec_slowed_text(const mmrec_report *report, const mmrec_series *series, char text[MMREC_UNITS_TEXT]);
-/* Whether the report is of a device, whose tables have more columns. */
-bool mmrec_of_device(const mmrec_report *report);
+/* What tables of times share: the header of the column of times (on a device two, gpu and host); the cells below it and
+ * the spread, `timer` being what the row was timed by; a row of ratios, of 5 cells. */
+void mmrec_time_header(const mmrec_report *report, mmrec_time_unit unit, mmrec_table *table);
+void mmrec_time_cells(const mmrec_report *report, mmrec_timer timer, const mmrec_bench_row *row,
+                      const mmrec_row_figures *figures, mmrec_time_unit unit, mmrec_table *table);
+void mmrec_ratio_row(const char *name, const mmrec_paired *paired, mmrec_table *table);
 /* The kernels of a row that CUPTI timed; nothing without. `name`: of the row. */
 void mmrec_markdown_kernels(const mmrec_bench_row *row, const char *name, mmrec_buffer *out);
 /* "1.2 %", or "n/a" for too few samples. */

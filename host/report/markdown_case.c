@@ -56,17 +56,6 @@ static bool case_unit(const mmrec_report *report, const mmrec_bench_case_result 
     return shown;
 }
 
-static void time_cells(const mmrec_report *report, const mmrec_bench_row *row, const mmrec_row_figures *f,
-                       mmrec_time_unit unit, mmrec_table *table) {
-    char text[MMREC_UNITS_TEXT], missing[MMREC_UNITS_TEXT];
-    mmrec_missing_text(&row->series, missing);
-    bool by_host = report->bench.timing.used == MMREC_TIMER_HOST, device = mmrec_of_device(report);
-    bool timed = f->valid && !(device && by_host);
-    mmrec_table_cell(table, "%s", timed ? mmrec_time_text(f, 1, unit, text) : missing);
-    if (device) mmrec_table_cell(table, "%s", f->has_host ? mmrec_host_time_text(f, unit, text) : missing);
-    mmrec_table_cell(table, "%s", f->valid ? mmrec_spread_text(f, text) : missing);
-}
-
 static void number_cell(mmrec_table *table, bool valid, const char *format, double value) {
     char text[MMREC_UNITS_TEXT] = "n/a";
     if (valid) snprintf(text, sizeof text, format, value);
@@ -76,7 +65,7 @@ static void number_cell(mmrec_table *table, bool valid, const char *format, doub
 static void timing_row(const mmrec_report *report, const mmrec_bench_row *row, const mmrec_row_figures *f,
                        mmrec_time_unit unit, mmrec_table *table) {
     char text[MMREC_UNITS_TEXT];
-    time_cells(report, row, f, unit, table);
+    mmrec_time_cells(report, report->bench.timing.used, row, f, unit, table);
     number_cell(table, f->valid, "%.0f", f->tokens_per_s);
     number_cell(table, f->valid, "%.3f", f->per_layer_ns / unit.ns);
     number_cell(table, f->valid, "%.1f", f->flops_per_s / 1e9);
@@ -93,11 +82,8 @@ static void timing_row(const mmrec_report *report, const mmrec_bench_row *row, c
 static void timing_header(const mmrec_report *report, mmrec_time_unit unit, mmrec_table *table) {
     bool device = mmrec_of_device(report);
     char header[160];
-    snprintf(header, sizeof header,
-             device ? "gpu \xc2\xb1 95 %% [%s]|host \xc2\xb1 95 %% [%s]" : "median \xc2\xb1 95 %% [%s]", unit.name,
-             unit.name);
     mmrec_table_header(table, "measure|side");
-    mmrec_table_header(table, header);
+    mmrec_time_header(report, unit, table);
     snprintf(header, sizeof header, "spread|tokens/s|layer [%s]|GFLOP/s|of sgemm|nodes%s|n|ended by", unit.name,
              device ? "|launches|slowed" : "");
     mmrec_table_header(table, header);
@@ -148,12 +134,7 @@ static void ratios(const mmrec_report *report, const mmrec_bench_case_result *r,
                                     : "time on / off|95 % interval|pairs|HEM on is");
     for (int kind = 0; kind < MMREC_MEASURE_KINDS; kind++) {
         const mmrec_paired *p = &r->paired[kind];
-        if (!p->valid) continue;
-        mmrec_table_cell(&table, "%s", mmrec_measure_kind_name((mmrec_measure_kind)kind));
-        mmrec_table_cell(&table, "%.3f", p->ratio);
-        mmrec_table_cell(&table, "%.3f to %.3f", p->ci95.low, p->ci95.high);
-        mmrec_table_cell(&table, "%d", p->pairs);
-        mmrec_table_cell(&table, "%s", mmrec_verdict_name(p->verdict));
+        if (p->valid) mmrec_ratio_row(mmrec_measure_kind_name((mmrec_measure_kind)kind), p, &table);
     }
     mmrec_buffer_text(out, "\n");
     mmrec_table_end(&table, out);

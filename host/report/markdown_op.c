@@ -34,16 +34,6 @@ static void rate_cells(const mmrec_op_result *op, int pass, const mmrec_row_figu
     }
 }
 
-static void time_cells(const mmrec_report *report, const mmrec_op_result *op, const mmrec_bench_row *row,
-                       const mmrec_row_figures *f, mmrec_time_unit unit, mmrec_table *table) {
-    char text[MMREC_UNITS_TEXT], missing[MMREC_UNITS_TEXT];
-    bool device = mmrec_of_device(report), timed = f->valid && !(device && op->timing.used == MMREC_TIMER_HOST);
-    mmrec_missing_text(&row->series, missing);
-    mmrec_table_cell(table, "%s", timed ? mmrec_time_text(f, 1, unit, text) : missing);
-    if (device) mmrec_table_cell(table, "%s", f->has_host ? mmrec_host_time_text(f, unit, text) : missing);
-    mmrec_table_cell(table, "%s", f->valid ? mmrec_spread_text(f, text) : missing);
-}
-
 static void count_cells(const mmrec_report *report, const mmrec_bench_row *row, mmrec_table *table) {
     char text[MMREC_UNITS_TEXT];
     if (mmrec_of_device(report)) {
@@ -67,7 +57,7 @@ static void op_row(const mmrec_report *report, const mmrec_op_result *op, int pa
     mmrec_table_cell(table, "%s", op->op);
     mmrec_table_cell(table, "%s", op->size);
     mmrec_table_cell(table, "%s", mmrec_pass_name(pass));
-    time_cells(report, op, row, &f, unit, table);
+    mmrec_time_cells(report, op->timing.used, row, &f, unit, table);
     rate_cells(op, pass, &f, table);
     mmrec_table_cell(table, "%.0e of %.0e", forward ? c->output_error : c->gradient_error,
                      forward ? c->output_tolerance : c->gradient_tolerance);
@@ -85,7 +75,7 @@ static void yardstick_row(const mmrec_report *report, const mmrec_op_result *op,
     mmrec_table_cell(table, "%s", mmrec_against_name(op->against.what));
     mmrec_table_cell(table, "%s", op->size);
     mmrec_table_cell(table, "%s", mmrec_pass_name(pass));
-    time_cells(report, op, row, &f, unit, table);
+    mmrec_time_cells(report, op->timing.used, row, &f, unit, table);
     rate_cells(&no_ceiling, pass, &f, table);
     mmrec_table_cell(table, "n/a");
     count_cells(report, row, table);
@@ -115,27 +105,17 @@ static void ratios(const mmrec_op_result *op, mmrec_buffer *out) {
     mmrec_table_cell(&table, "%s is", op->op);
     for (int pass = 0; pass < MMREC_PASSES; pass++) {
         const mmrec_paired *p = &a->paired[pass];
-        if (!p->valid) continue;
-        mmrec_table_cell(&table, "%s", mmrec_pass_name(pass));
-        mmrec_table_cell(&table, "%.3f", p->ratio);
-        mmrec_table_cell(&table, "%.3f to %.3f", p->ci95.low, p->ci95.high);
-        mmrec_table_cell(&table, "%d", p->pairs);
-        mmrec_table_cell(&table, "%s", mmrec_verdict_name(p->verdict));
+        if (p->valid) mmrec_ratio_row(mmrec_pass_name(pass), p, &table);
     }
     mmrec_buffer_text(out, "\n");
     mmrec_table_end(&table, out);
 }
 
 static void header(const mmrec_report *report, mmrec_time_unit unit, mmrec_table *table) {
-    bool device = mmrec_of_device(report);
-    char text[160];
-    snprintf(text, sizeof text,
-             device ? "gpu \xc2\xb1 95 %% [%s]|host \xc2\xb1 95 %% [%s]" : "median \xc2\xb1 95 %% [%s]", unit.name,
-             unit.name);
     mmrec_table_header(table, "op|size|pass");
-    mmrec_table_header(table, text);
+    mmrec_time_header(report, unit, table);
     mmrec_table_header(table, "spread|GFLOP/s|GB/s|of ceiling|error of allowed");
-    mmrec_table_header(table, device ? "launches|slowed|n|ended by" : "n|ended by");
+    mmrec_table_header(table, mmrec_of_device(report) ? "launches|slowed|n|ended by" : "n|ended by");
 }
 
 void mmrec_markdown_ops(const mmrec_report *report, mmrec_buffer *out) {

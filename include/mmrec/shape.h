@@ -80,6 +80,24 @@ static inline mmrec_view mmrec_view_dense(void *data, mmrec_dtype dtype, mmrec_s
 uint16_t mmrec_bf16_from_float(float value);
 float mmrec_bf16_to_float(uint16_t value);
 
+/* Element i of memory that holds `dtype`, as a double; writing rounds to the type, and cuts a number to an id. */
+static inline double mmrec_element_get(mmrec_dtype dtype, const void *memory, int64_t i) {
+    if (dtype == MMREC_F64) return ((const double *)memory)[i];
+    if (dtype == MMREC_F32) return (double)((const float *)memory)[i];
+    if (dtype == MMREC_BF16) return (double)mmrec_bf16_to_float(((const uint16_t *)memory)[i]);
+    return (double)((const int32_t *)memory)[i];
+}
+static inline void mmrec_element_set(mmrec_dtype dtype, void *memory, int64_t i, double value) {
+    if (dtype == MMREC_F64)
+        ((double *)memory)[i] = value;
+    else if (dtype == MMREC_F32)
+        ((float *)memory)[i] = (float)value;
+    else if (dtype == MMREC_BF16)
+        ((uint16_t *)memory)[i] = mmrec_bf16_from_float((float)value);
+    else
+        ((int32_t *)memory)[i] = (int32_t)value;
+}
+
 #ifdef __cplusplus
 }
 #endif

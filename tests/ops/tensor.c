@@ -52,24 +52,6 @@ void tensor_poison(tensor *t) {
     if (t->memory) fill_guard(t->memory, t->bytes);
 }
 
-static void write_element(const mmrec_view *view, int64_t at, double value) {
-    if (view->dtype == MMREC_F64)
-        ((double *)view->data)[at] = value;
-    else if (view->dtype == MMREC_F32)
-        ((float *)view->data)[at] = (float)value;
-    else if (view->dtype == MMREC_BF16)
-        ((uint16_t *)view->data)[at] = mmrec_bf16_from_float((float)value);
-    else
-        ((int32_t *)view->data)[at] = (int32_t)value;
-}
-
-static double read_element(const mmrec_view *view, int64_t at) {
-    if (view->dtype == MMREC_F64) return ((const double *)view->data)[at];
-    if (view->dtype == MMREC_F32) return (double)((const float *)view->data)[at];
-    if (view->dtype == MMREC_BF16) return (double)mmrec_bf16_to_float(((const uint16_t *)view->data)[at]);
-    return (double)((const int32_t *)view->data)[at];
-}
-
 /* Where element i of the dense order lies. */
 static int64_t place(const tensor *t, int64_t i) {
     int64_t columns = mmrec_shape_columns(&t->view.shape);
@@ -78,12 +60,12 @@ static int64_t place(const tensor *t, int64_t i) {
 
 void tensor_write(tensor *t, const double *values) {
     int64_t count = mmrec_shape_elements(&t->view.shape);
-    for (int64_t i = 0; i < count; i++) write_element(&t->view, place(t, i), values[i]);
+    for (int64_t i = 0; i < count; i++) mmrec_element_set(t->view.dtype, t->view.data, place(t, i), values[i]);
 }
 
 void tensor_read(const tensor *t, double *values) {
     int64_t count = mmrec_shape_elements(&t->view.shape);
-    for (int64_t i = 0; i < count; i++) values[i] = read_element(&t->view, place(t, i));
+    for (int64_t i = 0; i < count; i++) values[i] = mmrec_element_get(t->view.dtype, t->view.data, place(t, i));
 }
 
 bool tensor_guarded(const tensor *t) {
@@ -102,7 +84,7 @@ bool tensor_guarded(const tensor *t) {
 bool tensor_finite(const tensor *t) {
     int64_t count = t->memory ? mmrec_shape_elements(&t->view.shape) : 0;
     for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(read_element(&t->view, place(t, i)))) return false;
+        if (!isfinite(mmrec_element_get(t->view.dtype, t->view.data, place(t, i)))) return false;
     }
     return true;
 }

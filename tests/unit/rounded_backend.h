@@ -15,18 +15,6 @@
 
 #include "mmrec/backend.h"
 
-static inline double rounded_get(const mmrec_view *view, int64_t i) {
-    if (view->dtype == MMREC_BF16) return (double)mmrec_bf16_to_float(((const uint16_t *)view->data)[i]);
-    return (double)((const float *)view->data)[i];
-}
-
-static inline void rounded_set(const mmrec_view *view, int64_t i, double value) {
-    if (view->dtype == MMREC_BF16)
-        ((uint16_t *)view->data)[i] = mmrec_bf16_from_float((float)value);
-    else
-        ((float *)view->data)[i] = (float)value;
-}
-
 /* The view with its values as doubles, dense; ids and absent views as they are. */
 static inline mmrec_view rounded_open(const mmrec_view *view) {
     mmrec_view open = *view;
@@ -35,7 +23,8 @@ static inline mmrec_view rounded_open(const mmrec_view *view) {
     double *values = malloc((size_t)(rows * columns) * sizeof *values);
     assert_non_null(values);
     for (int64_t r = 0; r < rows; r++) {
-        for (int64_t c = 0; c < columns; c++) values[r * columns + c] = rounded_get(view, r * view->stride + c);
+        for (int64_t c = 0; c < columns; c++)
+            values[r * columns + c] = mmrec_element_get(view->dtype, view->data, r * view->stride + c);
     }
     return mmrec_view_dense(values, MMREC_F64, view->shape);
 }
@@ -46,7 +35,8 @@ static inline void rounded_close(const mmrec_view *view, mmrec_view *open, bool 
     int64_t rows = mmrec_shape_rows(&view->shape), columns = mmrec_shape_columns(&view->shape);
     const double *values = open->data;
     for (int64_t r = 0; r < rows && written; r++) {
-        for (int64_t c = 0; c < columns; c++) rounded_set(view, r * view->stride + c, values[r * columns + c]);
+        for (int64_t c = 0; c < columns; c++)
+            mmrec_element_set(view->dtype, view->data, r * view->stride + c, values[r * columns + c]);
     }
     free(open->data);
 }

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "cuda_rig.h"
 #include "mmrec/backend.h"
 
 static const mmrec_backend *cuda;
@@ -398,15 +399,8 @@ static void the_device_opens_again_after_closing(void **state) {
 
 /* An argument names the tests to run; kernels.mutants needs one of them. */
 int main(int argc, char **argv) {
-    mmrec_status status = mmrec_backend_find("cuda", &cuda, &error);
-    if (status == MMREC_NO_DEVICE || status == MMREC_UNSUPPORTED) {
-        printf("SKIP: %s\n", error.message);
-        return 77;
-    }
-    if (status != MMREC_OK) {
-        printf("%s\n", error.message);
-        return 1;
-    }
+    int unusable = cuda_rig_open(&cuda);
+    if (unusable) return unusable;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arenas_are_zeroed_and_counted),
         cmocka_unit_test(too_much_memory_is_refused_and_over),

@@ -2,6 +2,7 @@
  * the exact values by rounding; a device that is further off than that has a fault that a tolerance for rounding would
  * hide. Skipped where there is neither a device nor its emulation. */
 #include "bf16_rig.h"
+#include "cuda_rig.h"
 
 static const mmrec_backend *cuda;
 
@@ -120,13 +121,8 @@ static void recomputing_and_recording_change_no_bit(void **state) {
 }
 
 int main(void) {
-    mmrec_error error = {0};
-    mmrec_status status = mmrec_backend_find("cuda", &cuda, &error);
-    if (status == MMREC_NO_DEVICE || status == MMREC_UNSUPPORTED) {
-        printf("SKIP: %s\n", error.message);
-        return 77;
-    }
-    must(status, &error);
+    int unusable = cuda_rig_open(&cuda);
+    if (unusable) return unusable;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_is_off_by_rounding_alone),
         cmocka_unit_test(recomputing_and_recording_change_no_bit),

@@ -1,5 +1,6 @@
 /* The executor on a device: recorded phases, events, memory that does not fit, values through the staging buffer.
  * Skipped where there is neither a device nor its emulation. */
+#include "cuda_rig.h"
 #include "model_rig.h"
 
 static const mmrec_backend *cuda;
@@ -274,16 +275,8 @@ static void large_tensors_pass_in_pieces(void **state) {
 }
 
 int main(void) {
-    mmrec_error error = {0};
-    mmrec_status status = mmrec_backend_find("cuda", &cuda, &error);
-    if (status == MMREC_NO_DEVICE || status == MMREC_UNSUPPORTED) {
-        printf("SKIP: %s\n", error.message);
-        return 77;
-    }
-    if (status != MMREC_OK) {
-        printf("%s\n", error.message);
-        return 1;
-    }
+    int unusable = cuda_rig_open(&cuda);
+    if (unusable) return unusable;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(graphs_change_no_result),
         cmocka_unit_test(recorded_phases_see_new_parameters),
