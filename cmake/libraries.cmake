@@ -4,6 +4,8 @@ find_package(OpenMP REQUIRED COMPONENTS C)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib) # CRC-32 of checkpoints
+find_package(Threads REQUIRED)
 # The OpenMP build of OpenBLAS: it shares the thread pool with our own parallel loops.
 # Debian keeps each build in its own folder, so it is named by full path (and run path).
 set(MMREC_BLAS_FOLDER ${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp)

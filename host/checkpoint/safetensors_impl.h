@@ -32,6 +32,13 @@ mmrec_status safetensors_read_header(mmrec_safetensors *file, const char *header
 mmrec_status safetensors_size(const mmrec_safetensors_tensor *tensor, const char *shown, size_t *bytes,
                               mmrec_error *error) MMREC_MUST_CHECK;
 
+/* mmrec_safetensors_encode into a block of the caller, NULL and 0 bytes at first, that is exchanged where it is too
+ * small: memory used again costs a tenth of fresh memory, whose pages have to be made. It stays the caller's on failure
+ * too. */
+mmrec_status safetensors_encode_into(mmrec_allocator *allocator, const mmrec_safetensors_tensor *tensors, size_t count,
+                                     const mmrec_safetensors_entry *metadata, size_t entries, void **block,
+                                     size_t *capacity, size_t *size, mmrec_error *error) MMREC_MUST_CHECK;
+
 /* A name as it may be printed. */
 const char *safetensors_shown(const char *name, char shown[SAFETENSORS_SHOWN]);
 

@@ -148,12 +148,19 @@ static void put_header(writer *w, const mmrec_safetensors_tensor *tensors, size_
     for (int i = 0; i < SAFETENSORS_PREFIX; i++) w->text[i] = (char)(text_size >> 8 * i & 255);
 }
 
-/* The whole file in one block of its exact size. */
-static mmrec_status join(const writer *header, const mmrec_safetensors_tensor *tensors, size_t count, size_t data_size,
-                         unsigned char **bytes, mmrec_error *error) {
-    size_t size = header->used + data_size;
-    unsigned char *at = *bytes = mmrec_alloc(header->allocator, NULL, 0, size, MMREC_ALLOC_FILE);
-    if (!at) MMREC_FAIL(error, MMREC_NO_MEMORY, "not enough memory for a safetensors file of %zu bytes", size);
+/* A block that is too small is given back first: a new one beside it would need the memory of both. */
+static mmrec_status make_room(mmrec_allocator *allocator, size_t size, void **block, size_t *capacity,
+                              mmrec_error *error) {
+    if (size <= *capacity) return MMREC_OK;
+    mmrec_alloc(allocator, *block, *capacity, 0, MMREC_ALLOC_FILE);
+    *block = mmrec_alloc(allocator, NULL, 0, size, MMREC_ALLOC_FILE);
+    *capacity = *block ? size : 0;
+    if (*block) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_NO_MEMORY, "not enough memory for a safetensors file of %zu bytes", size);
+}
+
+/* The whole file in one block. */
+static void join(const writer *header, const mmrec_safetensors_tensor *tensors, size_t count, unsigned char *at) {
     memcpy(at, header->text, header->used);
     at += header->used;
     const mmrec_safetensors_tensor *tensor = NULL;
@@ -161,7 +168,6 @@ static mmrec_status join(const writer *header, const mmrec_safetensors_tensor *t
         if (tensor->bytes > 0) memcpy(at, tensor->data, tensor->bytes);
         at += tensor->bytes;
     }
-    return MMREC_OK;
 }
 
 /* What is handed out must be readable: names, duplicates, UTF-8 and the limits are judged by the reader alone. */
@@ -173,28 +179,34 @@ static mmrec_status check_readable(mmrec_allocator *allocator, const void *bytes
     return MMREC_OK;
 }
 
-mmrec_status mmrec_safetensors_encode(mmrec_allocator *allocator, const mmrec_safetensors_tensor *tensors, size_t count,
-                                      const mmrec_safetensors_entry *metadata, size_t entries, void **bytes,
-                                      size_t *size, mmrec_error *error) {
+mmrec_status safetensors_encode_into(mmrec_allocator *allocator, const mmrec_safetensors_tensor *tensors, size_t count,
+                                     const mmrec_safetensors_entry *metadata, size_t entries, void **block,
+                                     size_t *capacity, size_t *size, mmrec_error *error) {
     size_t data_size = 0;
-    unsigned char *whole = NULL;
-    *bytes = NULL;
-    *size = 0;
     MMREC_TRY(check_tensors(tensors, count, &data_size, error));
     writer w = {.allocator = allocator, .error = error};
     put_header(&w, tensors, count, metadata, entries);
+    *size = w.used + data_size;
     mmrec_status status = w.status;
-    size_t total = w.used + data_size;
-    if (status == MMREC_OK) status = join(&w, tensors, count, data_size, &whole, error);
+    if (status == MMREC_OK) status = make_room(allocator, *size, block, capacity, error);
+    if (status == MMREC_OK) join(&w, tensors, count, *block);
     mmrec_alloc(allocator, w.text, w.capacity, 0, MMREC_ALLOC_FILE);
-    if (status == MMREC_OK) status = check_readable(allocator, whole, total, error);
-    if (status != MMREC_OK) {
-        if (whole) mmrec_alloc(allocator, whole, total, 0, MMREC_ALLOC_FILE);
-        return status;
-    }
-    *bytes = whole;
-    *size = total;
-    return MMREC_OK;
+    if (status == MMREC_OK) status = check_readable(allocator, *block, *size, error);
+    return status;
+}
+
+mmrec_status mmrec_safetensors_encode(mmrec_allocator *allocator, const mmrec_safetensors_tensor *tensors, size_t count,
+                                      const mmrec_safetensors_entry *metadata, size_t entries, void **bytes,
+                                      size_t *size, mmrec_error *error) {
+    size_t capacity = 0;
+    *bytes = NULL;
+    mmrec_status status =
+        safetensors_encode_into(allocator, tensors, count, metadata, entries, bytes, &capacity, size, error);
+    if (status == MMREC_OK) return MMREC_OK;
+    mmrec_alloc(allocator, *bytes, capacity, 0, MMREC_ALLOC_FILE);
+    *bytes = NULL;
+    *size = 0;
+    return status;
 }
 
 mmrec_status mmrec_safetensors_write(mmrec_io *io, mmrec_allocator *allocator, const char *path,

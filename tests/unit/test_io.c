@@ -1,83 +1,5 @@
 /* File operations: whole or not at all, with a fault at every single call. */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "mmrec/io.h"
-
-static char folder[] = "/tmp/mmrec-io-XXXXXX";
-static const char *const old_text = "the old file", *const new_text = "the new file, which is longer";
-
-static const char *in_folder(const char *name) {
-    static char path[8][PATH_MAX];
-    static int next;
-    next = (next + 1) % 8;
-    (void)snprintf(path[next], PATH_MAX, "%s/%s", folder, name);
-    return path[next];
-}
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where) {
-    (void)info;
-    (void)type;
-    return where->level > 0 ? remove(path) : 0;
-}
-
-static int empty_folder(void **state) {
-    (void)state;
-    return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) { return empty_folder(state) || rmdir(folder); }
-
-/* Files and folders directly inside, without "." and "..". */
-static int entries(const char *path) {
-    DIR *dir = opendir(path);
-    if (!dir) return -1;
-    int count = -2;
-    while (readdir(dir)) count++;
-    closedir(dir);
-    return count;
-}
-
-static int open_descriptors(void) { return entries("/proc/self/fd"); }
-
-static void plain_write(const char *path, const char *text) {
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-/* The file holds exactly `text`; NULL: it must not exist. */
-static void holds(const char *path, const char *text) {
-    char got[200] = "";
-    FILE *file = fopen(path, "r");
-    if (!text) assert_null(file);
-    if (!text) return;
-    assert_non_null(file);
-    size_t size = fread(got, 1, sizeof got - 1, file);
-    fclose(file);
-    assert_int_equal(size, strlen(text));
-    assert_string_equal(got, text);
-}
+#include "io_rig.h"
 
 static void write_then_read(void **state) {
     (void)state;
@@ -245,11 +167,13 @@ static void refused_writes(void **state) {
 
 enum { REPLACED, KEPT, UNSYNCED };
 
+typedef mmrec_status (*writing)(mmrec_io *, const char *, const void *, size_t, mmrec_error *);
+
 /* One save with the k-th call failing; says what became of the file, after checking that nothing else changed. */
-static int faulty_save(mmrec_io *io, const char *path, const char *before) {
+static int faulty_save(writing save, mmrec_io *io, const char *path, const char *before) {
     mmrec_error error = {0};
     int descriptors = open_descriptors();
-    mmrec_status status = mmrec_io_write_file(io, path, new_text, strlen(new_text), &error);
+    mmrec_status status = save(io, path, new_text, strlen(new_text), &error);
     assert_int_equal(open_descriptors(), descriptors);
     assert_int_equal(entries(folder), before || access(path, F_OK) == 0 ? 1 : 0);
     if (status == MMREC_OK) {
@@ -266,7 +190,7 @@ static int faulty_save(mmrec_io *io, const char *path, const char *before) {
 }
 
 /* Fails call 1, 2, 3, ... until a run no longer reaches the fault. */
-static void save_loop(mmrec_io fault, const char *before) {
+static void save_loop(writing save, mmrec_io fault, const char *before) {
     const char *path = in_folder("file");
     int seen[3] = {0};
     bool reached = true;
@@ -275,7 +199,7 @@ static void save_loop(mmrec_io fault, const char *before) {
         if (before) plain_write(path, before);
         mmrec_io io = fault;
         io.fail_at = k;
-        int result = faulty_save(&io, path, before);
+        int result = faulty_save(save, &io, path, before);
         reached = io.attempts >= k;
         if (!reached) assert_int_equal(result, REPLACED);
         seen[result]++;
@@ -290,7 +214,8 @@ static void every_fault_of_a_save(void **state) {
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
         for (int bits = 0; bits < 8; bits++) {
             mmrec_io fault = {.fail_errno = reasons[i], .fail_after = bits & 1, .short_write = bits & 2};
-            save_loop(fault, bits & 4 ? old_text : NULL);
+            save_loop(mmrec_io_write_file, fault, bits & 4 ? old_text : NULL);
+            if (bits & 4) save_loop(mmrec_io_write_verified, fault, old_text);
         }
     }
 }
