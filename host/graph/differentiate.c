@@ -304,6 +304,7 @@ static void zero_unreached(derivation *d, const mmrec_tensor *wanted, int wanted
         mmrec_tensor gradient = gradient_of(d, t);
         if (!gradient) return;
         graph_tensor_at(d->graph, graph_storage(d->graph, gradient))->keep = true;
+        graph_tensor_at(d->graph, t)->unreached = !ready;
         if (!ready) fill_gradient(d, gradient, 0);
     }
 }

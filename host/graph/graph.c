@@ -256,6 +256,10 @@ mmrec_tensor mmrec_graph_gradient(const mmrec_graph *graph, mmrec_tensor tensor)
     return tensor ? graph_tensor_at(graph, tensor)->gradient : 0;
 }
 
+bool mmrec_graph_unreached(const mmrec_graph *graph, mmrec_tensor tensor) {
+    return tensor && graph_tensor_at(graph, tensor)->unreached;
+}
+
 int mmrec_graph_tensor_count(const mmrec_graph *graph) { return (int)graph->tensor_count; }
 int mmrec_graph_node_count(const mmrec_graph *graph) { return (int)graph->node_count; }
 

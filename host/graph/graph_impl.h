@@ -19,6 +19,7 @@ typedef struct graph_tensor {
     bool keep;                         /* readable until the end of the run */
     bool refreshed;                    /* made by a REFRESH node: valid until the parameters change again */
     bool recalled;                     /* saved: a backward node reads it */
+    bool unreached;                    /* nothing depends on it: its gradient is zero by construction */
 } graph_tensor;
 
 typedef struct graph_node {

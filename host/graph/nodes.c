@@ -187,3 +187,8 @@ mmrec_tensor mmrec_graph_result(const mmrec_graph *graph, int i) {
     if (graph->error.code != MMREC_OK || !graph->node_count || i < 0 || i >= MMREC_MAX_OUT) return 0;
     return graph->nodes[graph->node_count - 1].out[i];
 }
+
+mmrec_tensor mmrec_graph_saved(const mmrec_graph *graph, int i) {
+    if (graph->error.code != MMREC_OK || !graph->node_count || i < 0 || i >= MMREC_MAX_SAVED) return 0;
+    return graph->nodes[graph->node_count - 1].saved[i];
+}

@@ -17,7 +17,9 @@ static void work_free(parity_work *work) {
     release(allocator, work->expected, work->room * sizeof *work->expected);
     release(allocator, work->got, work->room * sizeof *work->got);
     release(allocator, work->ids, 2 * work->id_count * sizeof *work->ids); /* and piece */
+    release(allocator, work->log, work->log_count * sizeof *work->log);
     mmrec_stream_destroy(&work->stream);
+    mmrec_optimizer_destroy(&work->optimizer);
     mmrec_exec_destroy(&work->exec);
     mmrec_plan_destroy(&work->plan);
     mmrec_graph_destroy(&work->graph);
@@ -28,7 +30,10 @@ typedef struct kind {
     const char *name;
     mmrec_status (*run)(parity_work *work, mmrec_error *error);
 } kind;
-static const kind kinds[] = {{"block", parity_run_block}, {"model", parity_run_model}, {"stream", parity_run_stream}};
+static const kind kinds[] = {{"block", parity_run_block},
+                             {"model", parity_run_model},
+                             {"stream", parity_run_stream},
+                             {"train", parity_run_train}};
 
 static mmrec_status find_kind(const parity_work *work, const kind **out, mmrec_error *error) {
     const char *name = mmrec_safetensors_metadata(work->file, "kind");
@@ -39,7 +44,7 @@ static mmrec_status find_kind(const parity_work *work, const kind **out, mmrec_e
         if (strcmp(kinds[i].name, name) == 0) return MMREC_OK;
     }
     MMREC_FAIL(error, MMREC_UNSUPPORTED,
-               "fixtures of kind '%s' are not supported; the kinds are block, model and stream",
+               "fixtures of kind '%s' are not supported; the kinds are block, model, stream and train",
                mmrec_text_printable(name, strlen(name), text, sizeof text));
 }
 

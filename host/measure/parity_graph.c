@@ -15,10 +15,10 @@ mmrec_status parity_build(parity_work *work, mmrec_model_kind kind, mmrec_model_
 }
 
 mmrec_status parity_load(parity_work *work, mmrec_error *error) {
-    mmrec_plan_options no_options = {0};
+    mmrec_plan_options plan = {.optimizer_slots = work->trains ? 2 : 0};
     mmrec_exec_options defaults = {.graphs = work->result->options->graphs};
     mmrec_allocator *allocator = work->result->allocator;
-    MMREC_TRY(mmrec_plan_create(allocator, work->graph, no_options, &work->plan, error));
+    MMREC_TRY(mmrec_plan_create(allocator, work->graph, plan, &work->plan, error));
     MMREC_TRY(mmrec_exec_create(allocator, work->result->options->backend, work->graph, work->plan, defaults,
                                 &work->exec, error));
     for (size_t i = 0; i < work->item_count; i++) {
@@ -45,7 +45,7 @@ static mmrec_status add_outputs(parity_work *work, const char *const *names, mmr
     return MMREC_OK;
 }
 
-static mmrec_status compare_role(parity_work *work, parity_role role, mmrec_error *error) {
+mmrec_status parity_compare_role(parity_work *work, parity_role role, mmrec_error *error) {
     for (size_t i = 0; i < work->item_count; i++) {
         const parity_item *item = &work->items[i];
         if (item->role != role) continue;
@@ -69,8 +69,8 @@ static mmrec_status step_and_compare(parity_work *work, writer write, mmrec_erro
         MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_FORWARD, error));
         MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_BACKWARD, error));
     }
-    MMREC_TRY(compare_role(work, PARITY_OUTPUT, error));
-    return compare_role(work, PARITY_GRADIENT, error);
+    MMREC_TRY(parity_compare_role(work, PARITY_OUTPUT, error));
+    return parity_compare_role(work, PARITY_GRADIENT, error);
 }
 
 /* Gradient of an input of the block, which differentiation was asked for. */
@@ -107,11 +107,11 @@ mmrec_status parity_run_block(parity_work *work, mmrec_error *error) {
     return step_and_compare(work, write_inputs, error);
 }
 
-/* Steps [first, first + T) of in.ids (B, T + 1) into a tensor of ids. */
-static mmrec_status write_ids(parity_work *work, const char *name, const mmrec_shape *ids, int64_t first,
-                              mmrec_error *error) {
+/* Steps [first, first + T) of a batch of in.ids (B, T + 1) into a tensor of ids. */
+static mmrec_status write_ids(parity_work *work, const char *name, const mmrec_shape *ids, int64_t number,
+                              int64_t first, mmrec_error *error) {
     int64_t time = ids->dim[1] - 1;
-    parity_take_columns(work, ids, first, time);
+    parity_take_columns(work, ids, number, first, time);
     return mmrec_exec_write_ids(work->exec, mmrec_graph_find(work->graph, name), work->piece, ids->dim[0] * time,
                                 error);
 }
@@ -128,12 +128,16 @@ static mmrec_status write_zero_state(parity_work *work, int64_t batch, mmrec_err
     return MMREC_OK;
 }
 
+mmrec_status parity_write_batch(parity_work *work, const mmrec_shape *ids, int64_t number, mmrec_error *error) {
+    MMREC_TRY(write_ids(work, "ids", ids, number, 0, error));
+    MMREC_TRY(write_ids(work, "targets", ids, number, 1, error));
+    return write_zero_state(work, ids->dim[0], error);
+}
+
 static mmrec_status write_model_inputs(parity_work *work, mmrec_error *error) {
     mmrec_shape ids;
     MMREC_TRY(parity_shape(work, "in.ids", 2, &ids, error));
-    MMREC_TRY(write_ids(work, "ids", &ids, 0, error));
-    MMREC_TRY(write_ids(work, "targets", &ids, 1, error));
-    return write_zero_state(work, ids.dim[0], error);
+    return parity_write_batch(work, &ids, 0, error);
 }
 
 mmrec_status parity_run_model(parity_work *work, mmrec_error *error) {

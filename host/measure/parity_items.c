@@ -8,7 +8,7 @@
 #include "mmrec/compare.h"
 #include "parity_impl.h"
 
-static const char *const prefixes[] = {"param.", "in.", "out.", "grad."};
+static const char *const prefixes[] = {"param.", "in.", "out.", "grad.", "out.", "out.param."};
 
 mmrec_status parity_item_add(parity_work *work, parity_role role, const char *name, mmrec_shape shape,
                              mmrec_tensor tensor, mmrec_error *error) {
@@ -31,7 +31,9 @@ mmrec_status parity_items_of_graph(parity_work *work, mmrec_error *error) {
         if (info.kind != MMREC_TENSOR_PARAM) continue;
         MMREC_TRY(parity_item_add(work, PARITY_PARAM, info.name, info.shape, t, error));
         mmrec_tensor gradient = mmrec_graph_gradient(work->graph, t);
-        if (gradient) MMREC_TRY(parity_item_add(work, PARITY_GRADIENT, info.name, info.shape, gradient, error));
+        if (work->trains) MMREC_TRY(parity_item_add(work, PARITY_TRAINED, info.name, info.shape, t, error));
+        if (work->trains || !gradient) continue;
+        MMREC_TRY(parity_item_add(work, PARITY_GRADIENT, info.name, info.shape, gradient, error));
     }
     return MMREC_OK;
 }
@@ -129,11 +131,9 @@ static mmrec_status check_ids(parity_work *work, mmrec_error *error) {
 }
 
 mmrec_status parity_read_ids(parity_work *work, mmrec_error *error) {
-    mmrec_shape shape;
     void *memory = NULL;
-    MMREC_TRY(parity_shape(work, "in.ids", 2, &shape, error));
     MMREC_TRY(parity_read(work, "in.ids", error));
-    work->id_count = (size_t)mmrec_shape_elements(&shape);
+    work->id_count = mmrec_safetensors_elements(mmrec_safetensors_find(work->file, "in.ids"));
     MMREC_TRY(mmrec_alloc_zero(work->result->allocator, 2 * work->id_count, sizeof(int32_t), MMREC_ALLOC_MEASURE,
                                &memory, error));
     work->ids = memory;
@@ -141,17 +141,28 @@ mmrec_status parity_read_ids(parity_work *work, mmrec_error *error) {
     return check_ids(work, error);
 }
 
-void parity_take_columns(parity_work *work, const mmrec_shape *ids, int64_t first, int64_t count) {
+void parity_take_columns(parity_work *work, const mmrec_shape *ids, int64_t number, int64_t first, int64_t count) {
+    const int32_t *batch = work->ids + number * ids->dim[0] * ids->dim[1];
     for (int64_t b = 0; b < ids->dim[0]; b++) {
-        memcpy(work->piece + b * count, work->ids + b * ids->dim[1] + first, (size_t)count * sizeof *work->ids);
+        memcpy(work->piece + b * count, batch + b * ids->dim[1] + first, (size_t)count * sizeof *work->ids);
     }
 }
 
 static double tolerance_of(const parity_work *work, parity_role role) {
-    const mmrec_parity_options *options = work->result->options;
-    if (options->tolerance > 0) return options->tolerance;
-    mmrec_tolerance allowed = measure_tolerance(options->backend, options->bf16, options->tf32);
-    return role == PARITY_GRADIENT ? allowed.gradient : allowed.output;
+    const mmrec_parity_options *o = work->result->options;
+    if (o->tolerance > 0) return o->tolerance;
+    mmrec_tolerance once = measure_tolerance(o->backend, o->bf16, o->tf32);
+    mmrec_tolerance trained = measure_tolerance_trained(o->backend, o->bf16, o->tf32);
+    switch (role) {
+    case PARITY_GRADIENT:
+        return once.gradient;
+    case PARITY_LOG:
+        return trained.output;
+    case PARITY_TRAINED:
+        return trained.gradient;
+    default:
+        return once.output;
+    }
 }
 
 mmrec_status parity_compare(parity_work *work, const parity_item *item, mmrec_error *error) {

@@ -37,7 +37,7 @@ static mmrec_status piece_length(const parity_work *work, int64_t time, int64_t 
 static mmrec_status feed_piece(parity_work *work, const mmrec_shape *ids, int64_t first, int64_t count, double *logits,
                                mmrec_error *error) {
     int64_t vocab = work->config.vocab, time = ids->dim[1];
-    parity_take_columns(work, ids, first, count);
+    parity_take_columns(work, ids, 0, first, count);
     MMREC_TRY(mmrec_stream_feed(work->stream, work->piece, count, logits, error));
     for (int64_t b = 0; b < ids->dim[0]; b++) {
         memcpy(work->got + (b * time + first) * vocab, logits + b * count * vocab,

@@ -194,6 +194,7 @@ void mmrec_block_add(mmrec_graph *graph, const mmrec_model_config *c, const mmre
         .skip = plan ? 0 : 2};
     b->h = mmrec_graph_add(graph, MMREC_OP_recurrence, recurrence);
     mmrec_tensor n = plan ? mmrec_graph_result(graph, 1) : 0;
+    b->growth = run->growth ? mmrec_add2(graph, MMREC_OP_growth, b->gamma, mmrec_graph_saved(graph, 0)) : 0;
 
     mmrec_tensor context = attend(graph, c, &w, b->h, part[PART_Q], memory_k, memory_v);
     mmrec_term sum[] = {{b->x, 1}, {b->h, 1}, {context, 1}, {part[PART_V], mix_v}, {part[PART_E], 1}};
@@ -210,6 +211,7 @@ static void keep_results(mmrec_graph *graph, const mmrec_block *b) {
     mmrec_graph_keep(graph, b->gamma, "gamma");
     mmrec_graph_keep(graph, b->h, "h");
     if (b->aux) mmrec_graph_keep(graph, b->aux, "aux");
+    if (b->growth) mmrec_graph_keep(graph, b->growth, "growth");
     mmrec_graph_keep(graph, b->h_last, "h_last");
     mmrec_graph_keep(graph, b->mem_k, "mem_k");
     mmrec_graph_keep(graph, b->mem_v, "mem_v");
@@ -220,6 +222,10 @@ mmrec_status mmrec_model_build_block(const mmrec_model_config *config, const mmr
     mmrec_shape sequence = mmrec_shape3(run->batch, run->time, config->dim);
     mmrec_shape memory = mmrec_shape3(run->batch, config->slots, config->dim);
     mmrec_block b = {0};
+    if (run->part != MMREC_LOSS_ALL || run->state_gradient) {
+        MMREC_FAIL(error, MMREC_CONFIG,
+                   "parts of a loss and gradients of carried memory are for model mmrec, not block");
+    }
     mmrec_graph_scope(graph, 0, "");
     b.x = mmrec_graph_input(graph, "x", MMREC_F32, sequence);
     b.h0 = mmrec_graph_input(graph, "h0", MMREC_F32, mmrec_shape2(run->batch, config->dim));

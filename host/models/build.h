@@ -6,6 +6,8 @@
 
 #include "mmrec/model.h"
 
+enum { MMREC_LAYERS_MAX = 4096 };
+
 /* Weight (out, in) and bias (out) of one affine map; bias 0 where there is none. */
 typedef struct mmrec_affine {
     mmrec_tensor weight, bias;
@@ -44,6 +46,7 @@ typedef struct mmrec_block {
     mmrec_tensor state_k, state_v; /* carried memory (B,S,D); 0: the trained first memory (S,D) */
     mmrec_tensor y, gamma, h;      /* (B,T,D) */
     mmrec_tensor aux;              /* (1); 0 when not wanted or the configuration has none */
+    mmrec_tensor growth;           /* (1); 0 when not wanted */
     mmrec_tensor h_last;           /* (B,D) */
     mmrec_tensor mem_k, mem_v;     /* (B,S,D), memory for the next chunk */
 } mmrec_block;

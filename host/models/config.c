@@ -7,7 +7,6 @@
 
 /* Largest size of one axis: 8 times it is still an int of CBLAS, and the product of two stays far below 2^62. */
 static const int64_t size_limit = (int64_t)1 << 28;
-static const int64_t layer_limit = 4096;
 static const int64_t level_limit = 14; /* 4^14 = size_limit */
 
 static const char *const uboo_names[] = {"off", "planning", "deep"};
@@ -50,9 +49,15 @@ static mmrec_status check_sizes(const mmrec_model_config *c, mmrec_error *error)
         const char *name;
         int64_t value, low, high;
     } size[] = {
-        {"vocab", c->vocab, 1, size_limit}, {"dim", c->dim, 1, size_limit},      {"layers", c->layers, 1, layer_limit},
-        {"heads", c->heads, 1, size_limit}, {"ffn", c->ffn, 1, size_limit},      {"inner", c->inner, 1, size_limit},
-        {"slots", c->slots, 1, size_limit}, {"level", c->level, 0, level_limit}, {"pe", c->pe, 0, size_limit},
+        {"vocab", c->vocab, 1, size_limit},
+        {"dim", c->dim, 1, size_limit},
+        {"layers", c->layers, 1, MMREC_LAYERS_MAX},
+        {"heads", c->heads, 1, size_limit},
+        {"ffn", c->ffn, 1, size_limit},
+        {"inner", c->inner, 1, size_limit},
+        {"slots", c->slots, 1, size_limit},
+        {"level", c->level, 0, level_limit},
+        {"pe", c->pe, 0, size_limit},
         {"dpg", c->dpg, 0, size_limit},
     };
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
@@ -86,8 +91,8 @@ mmrec_status mmrec_model_config_check(const mmrec_model_config *c, mmrec_error *
     }
     int64_t group = (int64_t)1 << (2 * c->level);
     if (c->slots % group != 0) {
-        MMREC_FAIL(error, MMREC_CONFIG, "4^level (%lld) must divide slots (%lld): slots are pooled 4 to 1 %lld times",
-                   (long long)group, (long long)c->slots, (long long)c->level);
+        MMREC_FAIL(error, MMREC_CONFIG, "4^level (%lld) must divide slots (%lld): slots are pooled 4 to 1 %lld time%s",
+                   (long long)group, (long long)c->slots, (long long)c->level, c->level == 1 ? "" : "s");
     }
     return MMREC_OK;
 }

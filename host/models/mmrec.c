@@ -9,12 +9,20 @@ typedef struct auxiliary {
     int count;
 } auxiliary;
 
+/* loss = factor (main + aux); aux 0 where there is none. */
+typedef struct losses {
+    mmrec_tensor sum, main, aux;
+    double factor;
+} losses;
+
 typedef struct language_model {
     mmrec_graph *graph;
     const mmrec_model_config *config;
     const mmrec_model_run *run;
     mmrec_tensor ids, targets, table;
     auxiliary aux;
+    mmrec_tensor wanted[2 * MMREC_LAYERS_MAX]; /* carried memory whose gradients are asked for */
+    int wanted_count;
 } language_model;
 
 /* Names from here on are "<what>.<layer>.<name>". */
@@ -24,13 +32,16 @@ static void scope(mmrec_graph *graph, const char *what, int layer) {
     mmrec_graph_scope(graph, layer, prefix);
 }
 
-static void declare_state(const language_model *m, int layer, mmrec_block *block) {
+static void declare_state(language_model *m, int layer, mmrec_block *block) {
     mmrec_shape memory = mmrec_shape3(m->run->batch, m->config->slots, m->config->dim);
     scope(m->graph, "state", layer);
     block->h0 = mmrec_graph_input(m->graph, "h", MMREC_F32, mmrec_shape2(m->run->batch, m->config->dim));
     if (!m->run->carried) return;
     block->state_k = mmrec_graph_input(m->graph, "mem_k", MMREC_F32, memory);
     block->state_v = mmrec_graph_input(m->graph, "mem_v", MMREC_F32, memory);
+    if (!m->run->state_gradient) return;
+    m->wanted[m->wanted_count++] = block->state_k;
+    m->wanted[m->wanted_count++] = block->state_v;
 }
 
 static void keep_state(const language_model *m, int layer, const mmrec_block *block) {
@@ -38,6 +49,11 @@ static void keep_state(const language_model *m, int layer, const mmrec_block *bl
     mmrec_graph_keep(m->graph, block->h_last, "h");
     mmrec_graph_keep(m->graph, block->mem_k, "mem_k");
     mmrec_graph_keep(m->graph, block->mem_v, "mem_v");
+    if (!block->growth) return;
+    char name[32];
+    snprintf(name, sizeof name, "growth.%d", layer);
+    mmrec_graph_scope(m->graph, layer, "");
+    mmrec_graph_keep(m->graph, block->growth, name);
 }
 
 static mmrec_tensor cross_entropy(const language_model *m, mmrec_tensor x, mmrec_tensor head) {
@@ -72,24 +88,45 @@ static mmrec_tensor add_layer(language_model *m, int layer, mmrec_tensor x) {
 }
 
 /* loss = main + lambda sum(aux) for planning, (main + mean of the heads) / 2 for deep, main otherwise. */
-static mmrec_tensor add_loss(language_model *m, mmrec_tensor logits) {
-    mmrec_tensor main = mmrec_add2(m->graph, MMREC_OP_cross_entropy, logits, m->targets), aux = 0;
+static losses add_loss(language_model *m, mmrec_tensor logits) {
     bool deep = m->config->uboo == MMREC_UBOO_DEEP && m->aux.count > 0;
+    losses l = {.main = mmrec_add2(m->graph, MMREC_OP_cross_entropy, logits, m->targets), .factor = deep ? 0.5 : 1};
     if (m->aux.count > 0) {
         mmrec_term term = {m->aux.sum, deep ? 1.0 / m->aux.count : m->config->uboo_weight};
-        aux = mmrec_add_losses(m->graph, &term, 1);
-        mmrec_graph_keep(m->graph, aux, "loss_aux");
+        l.aux = mmrec_add_losses(m->graph, &term, 1);
+        mmrec_graph_keep(m->graph, l.aux, "loss_aux");
     }
-    mmrec_term parts[] = {{main, deep ? 0.5 : 1}, {aux, deep ? 0.5 : 1}};
-    mmrec_tensor loss = mmrec_add_losses(m->graph, parts, 2);
-    mmrec_graph_keep(m->graph, main, "loss_main");
-    mmrec_graph_keep(m->graph, loss, "loss");
-    return loss;
+    mmrec_term parts[] = {{l.main, l.factor}, {l.aux, l.factor}};
+    l.sum = mmrec_add_losses(m->graph, parts, 2);
+    mmrec_graph_keep(m->graph, l.main, "loss_main");
+    mmrec_graph_keep(m->graph, l.sum, "loss");
+    return l;
+}
+
+static mmrec_status differentiate(const language_model *m, const losses *l, mmrec_error *error) {
+    const mmrec_seed seed[] = {[MMREC_LOSS_ALL] = {l->sum, 0, 1},
+                               [MMREC_LOSS_MAIN] = {l->main, 0, l->factor},
+                               [MMREC_LOSS_AUX] = {l->aux, 0, l->factor}};
+    return mmrec_graph_differentiate(m->graph, &seed[m->run->part], 1, m->wanted, m->wanted_count, m->run->recompute,
+                                     error);
+}
+
+/* Where there is no auxiliary loss its gradients would all be 0: nobody can mean that. */
+static mmrec_status check_part(const mmrec_model_config *c, mmrec_loss_part part, mmrec_error *error) {
+    if ((unsigned)part > MMREC_LOSS_AUX) {
+        MMREC_FAIL(error, MMREC_CONFIG, "part is %d; it must be all (0), main (1) or aux (2)", (int)part);
+    }
+    bool none = c->uboo == MMREC_UBOO_OFF || (c->uboo == MMREC_UBOO_DEEP && c->layers == 1);
+    if (part != MMREC_LOSS_AUX || !none) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_CONFIG,
+               "gradients of the auxiliary loss were asked for, but uboo %s with %lld layer%s has none",
+               mmrec_uboo_name(c->uboo), (long long)c->layers, c->layers == 1 ? "" : "s");
 }
 
 mmrec_status mmrec_model_build_mmrec(const mmrec_model_config *config, const mmrec_model_run *run, mmrec_graph *graph,
                                      mmrec_error *error) {
     mmrec_model_run with_loss = *run;
+    MMREC_TRY(check_part(config, run->part, error));
     with_loss.loss = run->loss || run->gradient;
     language_model m = {.graph = graph, .config = config, .run = &with_loss};
     mmrec_shape tokens = mmrec_shape2(run->batch, run->time);
@@ -105,8 +142,8 @@ mmrec_status mmrec_model_build_mmrec(const mmrec_model_config *config, const mmr
     mmrec_tensor logits = mmrec_add2(graph, MMREC_OP_linear, mmrec_add2(graph, MMREC_OP_rmsnorm, x, norm), m.table);
     /* With gradients the classifier writes over them: B T V values are not kept for nobody. */
     if (run->logits || !run->gradient) mmrec_graph_keep(graph, logits, "logits");
-    mmrec_tensor loss = with_loss.loss ? add_loss(&m, logits) : 0;
-    if (!run->gradient) return mmrec_graph_status(graph, error);
-    mmrec_seed seed = {loss, 0, 1};
-    return mmrec_graph_differentiate(graph, &seed, 1, NULL, 0, run->recompute, error);
+    losses l = {0};
+    if (with_loss.loss) l = add_loss(&m, logits);
+    MMREC_TRY(mmrec_graph_status(graph, error));
+    return run->gradient ? differentiate(&m, &l, error) : MMREC_OK;
 }

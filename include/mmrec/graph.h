@@ -92,6 +92,9 @@ void mmrec_graph_phase(mmrec_graph *graph, mmrec_phase phase);
 /* Adds a node; returns its first output. mmrec_graph_result gives output i of the node added last (0 if skipped). */
 mmrec_tensor mmrec_graph_add(mmrec_graph *graph, mmrec_op_id op, mmrec_node_spec spec);
 mmrec_tensor mmrec_graph_result(const mmrec_graph *graph, int i);
+/* What the node added last saves for its backward pass, to be read by another node too: saved tensor i, 0 where it is
+ * made only on demand (MMREC_ARG_OPTIONAL). */
+mmrec_tensor mmrec_graph_saved(const mmrec_graph *graph, int i);
 
 /* Names a value (prefix applies) and keeps it readable until the end of the run. */
 void mmrec_graph_keep(mmrec_graph *graph, mmrec_tensor tensor, const char *name);
@@ -118,6 +121,8 @@ mmrec_status mmrec_graph_differentiate(mmrec_graph *graph, const mmrec_seed *see
                                        mmrec_error *error) MMREC_MUST_CHECK;
 /* The gradient tensor of a parameter or wanted input, 0 if there is none. */
 mmrec_tensor mmrec_graph_gradient(const mmrec_graph *graph, mmrec_tensor tensor);
+/* Whether nothing that was differentiated depends on the parameter or input: its gradient is zeros by construction. */
+bool mmrec_graph_unreached(const mmrec_graph *graph, mmrec_tensor tensor);
 
 /* Tensors are 1 .. tensor_count, nodes 0 .. node_count - 1. Pointers live as long as the graph is not changed. */
 int mmrec_graph_tensor_count(const mmrec_graph *graph);

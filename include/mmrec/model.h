@@ -36,6 +36,10 @@ typedef struct mmrec_model_config {
     double dropout;      /* probability, 0 <= p < 1 */
 } mmrec_model_config;
 
+/* Whose gradients a graph computes: of the loss, or of one of the two parts that it is the sum of (for `deep`, of half the
+ * last head's loss and half the mean of the others'). AUX without an auxiliary loss is CONFIG. */
+typedef enum mmrec_loss_part { MMREC_LOSS_ALL, MMREC_LOSS_MAIN, MMREC_LOSS_AUX } mmrec_loss_part;
+
 /* How one graph runs it: nothing here changes the function computed. */
 typedef struct mmrec_model_run {
     int64_t batch, time;
@@ -45,6 +49,10 @@ typedef struct mmrec_model_run {
     bool gradient;  /* append the backward phase */
     bool logits;    /* mmrec: they stay readable even where there are gradients, which then take memory of their own */
     bool recompute; /* gradient checkpointing: save block inputs only */
+    bool growth;    /* add the results growth.<i> (block: growth) (1): the largest multiplier of h in the layer's
+                       recurrence, max over (B,T,D) of 1.1 gamma + 0.1 (1 - m) */
+    bool state_gradient;  /* mmrec, with `carried` and `gradient`: also those of state.<i>.mem_k and state.<i>.mem_v */
+    mmrec_loss_part part; /* mmrec: whose gradients */
 } mmrec_model_run;
 
 typedef enum mmrec_model_kind {

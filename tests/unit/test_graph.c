@@ -57,6 +57,31 @@ static void test_shapes_follow(void **state) {
     assert_true(mmrec_graph_work(f->graph, MMREC_PHASE_FORWARD).flops == 2.0 * 6 * 5 * 7);
 }
 
+/* What a node saves can be read by others, unless it is made for differentiation alone. */
+static void test_saved_of_the_last_node(void **state) {
+    fixture *f = *state;
+    mmrec_tensor x = mmrec_graph_input(f->graph, "x", MMREC_F64, mmrec_shape2(6, 5));
+    mmrec_tensor ids = mmrec_graph_input(f->graph, "ids", MMREC_I32, mmrec_shape1(6));
+    mmrec_tensor w = mmrec_graph_param(f->graph, "w", mmrec_shape1(5));
+    mmrec_shape rows = mmrec_shape2(6, 1);
+    assert_int_equal(mmrec_graph_saved(f->graph, 0), 0);
+    mmrec_graph_add(f->graph, MMREC_OP_rmsnorm, (mmrec_node_spec){.in = {x, w}});
+    mmrec_tensor saved = mmrec_graph_saved(f->graph, 0);
+    assert_true(saved != 0);
+    mmrec_shape shape = mmrec_graph_tensor_info(f->graph, saved).shape;
+    assert_true(mmrec_shape_equal(&shape, &rows));
+    assert_int_equal(mmrec_graph_saved(f->graph, 1), 0);
+    assert_int_equal(mmrec_graph_saved(f->graph, -1), 0);
+    assert_int_equal(mmrec_graph_saved(f->graph, MMREC_MAX_SAVED), 0);
+    mmrec_graph_add(f->graph, MMREC_OP_cross_entropy, (mmrec_node_spec){.in = {x, ids}});
+    assert_int_equal(mmrec_graph_saved(f->graph, 0), 0);
+    mmrec_graph_add(f->graph, MMREC_OP_rmsnorm, (mmrec_node_spec){.in = {x, w}});
+    assert_true(mmrec_graph_saved(f->graph, 0) != 0 && mmrec_graph_saved(f->graph, 0) != saved);
+    assert_int_equal(mmrec_graph_status(f->graph, &f->error), MMREC_OK);
+    mmrec_graph_refuse(f->graph, MMREC_CONFIG, "no");
+    assert_int_equal(mmrec_graph_saved(f->graph, 0), 0);
+}
+
 static void test_misfit_is_latched(void **state) {
     fixture *f = *state;
     mmrec_tensor x = mmrec_graph_input(f->graph, "x", MMREC_F64, mmrec_shape2(3, 5));
@@ -244,6 +269,18 @@ static mmrec_tensor attend(mmrec_graph *g, mmrec_tensor query, mmrec_tensor memo
     return mmrec_graph_add(g, MMREC_OP_memory_attention, (mmrec_node_spec){.in = {query, memory, memory}});
 }
 
+/* A parameter that nothing depends on has a gradient, of zeros, and is told apart from one that is reached. */
+static void test_unreached(void **state) {
+    fixture *f = *state;
+    mmrec_tensor w, x, unused = mmrec_graph_param(f->graph, "unused", mmrec_shape2(2, 2));
+    assert_false(mmrec_graph_unreached(f->graph, unused));
+    build_sliced(f->graph, &w, &x);
+    assert_true(mmrec_graph_unreached(f->graph, unused));
+    assert_true(mmrec_graph_gradient(f->graph, unused) != 0);
+    assert_false(mmrec_graph_unreached(f->graph, w) || mmrec_graph_unreached(f->graph, x));
+    assert_false(mmrec_graph_unreached(f->graph, 0));
+}
+
 /* One node reads a value whole and as a slice, the slice that is all of it; beside it the same with a copy in place of
  * the slice. The gradients are seeded twice, so they double, and the input that seeds them is only read. */
 static void test_gradient_of_base_and_slice(void **state) {
@@ -311,6 +348,7 @@ static void test_differentiate_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_shapes_follow, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_saved_of_the_last_node, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_misfit_is_latched, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_impossible_shape, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ids_where_reals_belong, set_up, tear_down),
@@ -325,6 +363,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_missing_input, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gradient_through_slices, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gradient_of_base_and_slice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_unreached, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_differentiate_refuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_differentiate_once, set_up, tear_down),
         cmocka_unit_test(test_create_refuses),

@@ -280,6 +280,46 @@ static void products_are_not_transposed(void **state) {
     }
 }
 
+/* ---- maxima ---- */
+
+/* The largest multiplier of ROOM elements in the variant for `isa` (NULL: double). */
+static double growth_of(const char *isa, const double *gamma, const double *m) {
+    rig r;
+    open_op(&r, MMREC_OP_growth, isa != NULL, "N=1 D=64");
+    if (isa) r.def = mmrec_op_get_isa(MMREC_OP_growth, isa);
+    give(&r, 0, gamma);
+    give(&r, 1, m);
+    assert_int_equal(run(&r, MMREC_FORWARD), MMREC_OK);
+    return value(&r, &r.call.out[0], 0);
+}
+
+/* A NaN, of either sign, anywhere, in either input: NaN. Infinities are numbers. */
+static void growth_keeps_what_is_not_a_number(void **state) {
+    (void)state;
+    static const char *const isas[] = {NULL, "base", "avx2", "avx512"};
+    for (int v = 0; v < 4; v++) {
+        double gamma[ROOM], m[ROOM];
+        if (isas[v] && !mmrec_op_get_isa(MMREC_OP_growth, isas[v])) continue;
+        for (int i = 0; i < ROOM; i++) gamma[i] = m[i] = 0.25;
+        for (int i = 0; i < ROOM; i++) {
+            gamma[i] = 0.75;
+            assert_true(fabs(growth_of(isas[v], gamma, m) - 0.9) < 1e-7);
+            gamma[i] = i % 2 ? NAN : -NAN;
+            assert_true(isnan(growth_of(isas[v], gamma, m)));
+            gamma[i] = INFINITY;
+            assert_true(growth_of(isas[v], gamma, m) == INFINITY);
+            gamma[i] = -INFINITY;
+            assert_true(fabs(growth_of(isas[v], gamma, m) - 0.35) < 1e-7);
+            gamma[i] = 0.25;
+            m[i] = i % 2 ? -NAN : NAN;
+            assert_true(isnan(growth_of(isas[v], gamma, m)));
+            m[i] = 0.25;
+        }
+        for (int i = 0; i < ROOM; i++) gamma[i] = -INFINITY;
+        assert_true(growth_of(isas[v], gamma, m) == -INFINITY);
+    }
+}
+
 /* ---- drawn and constant values ---- */
 
 static void fill_follows_the_view(void **state) {
@@ -352,6 +392,7 @@ int main(void) {
         cmocka_unit_test(rmsnorm_of_a_row_of_zeros),
         cmocka_unit_test(layernorm_far_from_zero),
         cmocka_unit_test(products_are_not_transposed),
+        cmocka_unit_test(growth_keeps_what_is_not_a_number),
         cmocka_unit_test(fill_follows_the_view),
         cmocka_unit_test(draws_are_those_of_the_generator),
         cmocka_unit_test(sizes_and_attributes_are_refused),

@@ -513,7 +513,7 @@ static void check_training(const mmrec_backend *backend) {
     fixture f = {0};
     mmrec_io io = {0};
     mmrec_error error = {0};
-    const char *path = MMREC_GOLDEN "/train/train_planning.safetensors";
+    const char *path = MMREC_GOLDEN "/fixtures/train_planning.safetensors";
     must(mmrec_safetensors_open(&io, &f.allocator, path, 1 << 24, &f.file, &error), &error);
     train_fixture(&f, backend, false);
     train_fixture(&f, backend, true);

@@ -217,3 +217,12 @@ y, z = numbers(10), numbers(10)
 dropped = dropout([2 * q - r for q, r in zip(y, z)], 0.25, 6)
 combine_answers.sample("N=2 D=5 c0=-0.5 c1=2 c4=-1 p=0.25 stream=6 -x2 -x3 -x5 -x6 -x7", in_x0=x, in_x1=y, in_x4=z,
                        out_y=[-0.5 * p + d for p, d in zip(x, dropped)])
+
+# In the second the largest is neither where gamma is largest nor where m is smallest; in the third it is below zero.
+growth_answers = Answers("growth")
+for text, count in ("N=2 D=3", 6), ("N=3 D=5", 15):
+    gamma, m = numbers(count, 0, 1), numbers(count, 0, 1)
+    growth_answers.sample(text, in_gamma=gamma, in_m=m,
+                          out_growth=[max(1.1 * g + 0.1 * (1 - o) for g, o in zip(gamma, m))])
+gamma = [-3.0, -2.0, -5.0]
+growth_answers.sample("N=1 D=3", in_gamma=gamma, in_m=[0.5, 2.0, -1.0], out_growth=[1.1 * -2.0 + 0.1 * (1 - 2.0)])
