@@ -78,11 +78,13 @@ mmrec_view mmrec_exec_view(const mmrec_exec *exec, mmrec_tensor tensor) {
 const mmrec_backend *mmrec_exec_backend(const mmrec_exec *exec) { return exec->backend; }
 const mmrec_graph *mmrec_exec_graph(const mmrec_exec *exec) { return exec->graph; }
 
-mmrec_view mmrec_exec_optimizer(const mmrec_exec *exec) {
-    size_t bytes = exec->arena_bytes[MMREC_ARENA_OPTIMIZER], size = mmrec_dtype_bytes(exec->graph->real);
-    return mmrec_view_dense(exec->arena[MMREC_ARENA_OPTIMIZER], exec->graph->real,
-                            mmrec_shape1((int64_t)(bytes / size)));
+static mmrec_view arena_view(const mmrec_exec *exec, mmrec_arena arena) {
+    size_t elements = exec->arena_bytes[arena] / mmrec_dtype_bytes(exec->graph->real);
+    return mmrec_view_dense(exec->arena[arena], exec->graph->real, mmrec_shape1((int64_t)elements));
 }
+
+mmrec_view mmrec_exec_optimizer(const mmrec_exec *exec) { return arena_view(exec, MMREC_ARENA_OPTIMIZER); }
+mmrec_view mmrec_exec_gradients(const mmrec_exec *exec) { return arena_view(exec, MMREC_ARENA_GRADS); }
 
 static void resolve_call(const mmrec_exec *exec, size_t n) {
     const graph_node *node = &exec->graph->nodes[n];

@@ -115,6 +115,17 @@ mmrec_status mmrec_exec_read(mmrec_exec *exec, mmrec_tensor tensor, double *valu
     return pass_view(exec, &view, &p, error);
 }
 
+mmrec_status mmrec_exec_read_view(mmrec_exec *exec, const mmrec_view *view, double *values, mmrec_error *error) {
+    passage p = {.read = values};
+    return pass_view(exec, view, &p, error);
+}
+
+mmrec_status mmrec_exec_write_view(mmrec_exec *exec, const mmrec_view *view, const double *values, mmrec_error *error) {
+    if (view->dtype == MMREC_I32) MMREC_FAIL(error, MMREC_SHAPE, "a view of ids cannot be written as real numbers");
+    passage p = {.write = values};
+    return pass_view(exec, view, &p, error);
+}
+
 mmrec_status mmrec_exec_write_ids(mmrec_exec *exec, mmrec_tensor tensor, const int32_t *values, int64_t count,
                                   mmrec_error *error) {
     mmrec_view view;

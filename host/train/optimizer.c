@@ -235,3 +235,50 @@ mmrec_status mmrec_optimizer_step(mmrec_optimizer *o, double rate, mmrec_optimiz
     MMREC_TRY(mmrec_optimizer_queue(o, error));
     return report ? mmrec_optimizer_report_of(o, report, error) : MMREC_OK;
 }
+
+/* ---- checkpoints ---- */
+
+mmrec_status mmrec_optimizer_progress_of(mmrec_optimizer *o, mmrec_optimizer_progress *out, mmrec_error *error) {
+    mmrec_adamw_state state;
+    if (o->backend->synchronize) MMREC_TRY(o->backend->synchronize(error));
+    MMREC_TRY(copy_out(o, &state, o->call.state, sizeof state, error));
+    out->step = (int64_t)state.step;
+    out->power1 = state.power1;
+    out->power2 = state.power2;
+    return MMREC_OK;
+}
+
+static bool is_share(double value) { return value >= 0 && value <= 1; }
+
+mmrec_status mmrec_optimizer_resume(mmrec_optimizer *o, const mmrec_optimizer_progress *progress, mmrec_error *error) {
+    mmrec_adamw_state state;
+    if (progress->step < 0 || !is_share(progress->power1) || !is_share(progress->power2)) {
+        MMREC_FAIL(error, MMREC_CONFIG,
+                   "an optimizer cannot go on from step %lld with products of its betas of %g and %g: the step must be "
+                   "at least 0, the products from 0 to 1",
+                   (long long)progress->step, progress->power1, progress->power2);
+    }
+    if (o->backend->synchronize) MMREC_TRY(o->backend->synchronize(error));
+    MMREC_TRY(copy_out(o, &state, o->call.state, sizeof state, error));
+    state.step = (double)progress->step;
+    state.power1 = progress->power1;
+    state.power2 = progress->power2;
+    return copy_in(o, o->call.state, &state, sizeof state, error);
+}
+
+mmrec_status mmrec_optimizer_moments(const mmrec_optimizer *o, mmrec_tensor parameter, mmrec_view moments[2],
+                                     mmrec_error *error) {
+    const mmrec_graph *graph = mmrec_exec_graph(o->exec);
+    mmrec_view state = mmrec_exec_optimizer(o->exec);
+    char *at = state.data;
+    for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(graph); t++) {
+        if (!is_parameter(graph, t)) continue;
+        mmrec_shape shape = mmrec_graph_tensor_info(graph, t).shape;
+        size_t bytes = (size_t)mmrec_shape_elements(&shape) * mmrec_dtype_bytes(state.dtype);
+        for (int i = 0; i < 2; i++) moments[i] = mmrec_view_dense(at + (size_t)i * bytes, state.dtype, shape);
+        if (t == parameter) return MMREC_OK;
+        at += 2 * bytes;
+    }
+    MMREC_FAIL(error, MMREC_INTERNAL, "tensor %d has no moments: it is no parameter of the optimizer's graph",
+               parameter);
+}

@@ -57,11 +57,20 @@ mmrec_status mmrec_exec_write_ids(mmrec_exec *exec, mmrec_tensor tensor, const i
 /* The tensor's memory, for host backends; data NULL when the plan gave it none. */
 mmrec_view mmrec_exec_view(const mmrec_exec *exec, mmrec_tensor tensor);
 
-/* What the exec was made of, and its optimizer state as one row of reals in the backend's memory; data NULL when the plan
- * has none (mmrec_plan_options.optimizer_slots). */
+/* Copies between double and a view of this exec's backend memory that need not be a tensor: a part of one, optimizer
+ * state, memory of the caller's. All its elements, in order; ids are read as numbers. SHAPE writing ids. Nothing is
+ * marked as stale. */
+mmrec_status mmrec_exec_read_view(mmrec_exec *exec, const mmrec_view *view, double *values,
+                                  mmrec_error *error) MMREC_MUST_CHECK;
+mmrec_status mmrec_exec_write_view(mmrec_exec *exec, const mmrec_view *view, const double *values,
+                                   mmrec_error *error) MMREC_MUST_CHECK;
+
+/* What the exec was made of; its optimizer state, and the gradients of all parameters with the gaps between them, each
+ * as one row of reals in the backend's memory: data NULL when the plan has none (mmrec_plan_options.optimizer_slots). */
 const mmrec_backend *mmrec_exec_backend(const mmrec_exec *exec);
 const mmrec_graph *mmrec_exec_graph(const mmrec_exec *exec);
 mmrec_view mmrec_exec_optimizer(const mmrec_exec *exec);
+mmrec_view mmrec_exec_gradients(const mmrec_exec *exec);
 
 /* Parameters were changed through a view: run the REFRESH phase before the next forward. */
 void mmrec_exec_params_changed(mmrec_exec *exec);

@@ -72,6 +72,21 @@ mmrec_status mmrec_optimizer_queue(mmrec_optimizer *optimizer, mmrec_error *erro
 mmrec_status mmrec_optimizer_report_of(mmrec_optimizer *optimizer, mmrec_optimizer_report *report,
                                        mmrec_error *error) MMREC_MUST_CHECK;
 
+/* What a checkpoint needs beside the parameters. Progress: updates made, and the products of the betas of all of them,
+ * which correct the moments. Resume sets it: CONFIG for a step below 0 or products outside of [0, 1]. */
+typedef struct mmrec_optimizer_progress {
+    int64_t step;
+    double power1, power2; /* beta1^step, beta2^step where the betas never changed */
+} mmrec_optimizer_progress;
+mmrec_status mmrec_optimizer_progress_of(mmrec_optimizer *optimizer, mmrec_optimizer_progress *out,
+                                         mmrec_error *error) MMREC_MUST_CHECK;
+mmrec_status mmrec_optimizer_resume(mmrec_optimizer *optimizer, const mmrec_optimizer_progress *progress,
+                                    mmrec_error *error) MMREC_MUST_CHECK;
+/* The first and second moment of a parameter of the graph as views of the backend's memory, in the parameter's shape,
+ * to be read and written (mmrec_exec_read_view). INTERNAL for another tensor. */
+mmrec_status mmrec_optimizer_moments(const mmrec_optimizer *optimizer, mmrec_tensor parameter, mmrec_view moments[2],
+                                     mmrec_error *error) MMREC_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif
