@@ -50,7 +50,7 @@ int main(int argc, char **argv) {
     mmrec_error error = {0};
     mmrec_parity_arguments arguments;
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error with a message */
-    if (mmrec_fault_arm(getenv("MMREC_FAULT"), &allocator, &io, &error) != MMREC_OK) return report(&error);
+    if (mmrec_fault_arm(getenv("MMREC_FAULT"), &allocator, &io, NULL, &error) != MMREC_OK) return report(&error);
     if (mmrec_parity_parse(argc, argv, &arguments, &error) != MMREC_OK) return report(&error);
     if (arguments.action != MMREC_PARITY_CHECK) {
         return print_text(&io, arguments.action, &error) == MMREC_OK ? 0 : report(&error);

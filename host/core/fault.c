@@ -40,7 +40,8 @@ static bool arm_io(const fault *f, mmrec_io *io) {
     return false;
 }
 
-mmrec_status mmrec_fault_arm(const char *text, mmrec_allocator *allocator, mmrec_io *io, mmrec_error *error) {
+mmrec_status mmrec_fault_arm(const char *text, mmrec_allocator *allocator, mmrec_io *io, mmrec_io *save_io,
+                             mmrec_error *error) {
     fault f;
     if (!text || !*text) return MMREC_OK;
     if (strncmp(text, "alloc:", 6) == 0 && parse_fault(text + 6, &f) && *f.rest == '\0') {
@@ -49,8 +50,9 @@ mmrec_status mmrec_fault_arm(const char *text, mmrec_allocator *allocator, mmrec
         return MMREC_OK;
     }
     if (strncmp(text, "io:", 3) == 0 && parse_fault(text + 3, &f) && arm_io(&f, io)) return MMREC_OK;
+    if (save_io && strncmp(text, "save:", 5) == 0 && parse_fault(text + 5, &f) && arm_io(&f, save_io)) return MMREC_OK;
     MMREC_FAIL(error, MMREC_CONFIG,
-               "MMREC_FAULT is \"%.60s\", which is not alloc:N, alloc:N+, io:N or io:N+ (with :EIO, "
+               "MMREC_FAULT is \"%.60s\", which is not alloc:N, alloc:N+, io:N%s (with :EIO, "
                ":ENOSPC, :EDQUOT, :EACCES, :EINTR or :short)",
-               text);
+               text, save_io ? ", io:N+, save:N or save:N+" : " or io:N+");
 }

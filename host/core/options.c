@@ -5,12 +5,30 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The words of the column `programs`. */
+enum {
+#define MMREC_PROGRAM(id, ...) id = 1 << MMREC_PROGRAM_##id,
+#include "mmrec/programs.def"
+#undef MMREC_PROGRAM
+    YIELDS = 1 << MMREC_PROGRAMS
+};
+
 static const mmrec_option_def table[MMREC_OPTIONS] = {
-#define MMREC_OPTION(id, flag, group, kind, metavar, standard, low, high, choices, help)                               \
-    [MMREC_OPTION_##id] = {flag, MMREC_GROUP_##group, MMREC_KIND_##kind, metavar, standard, low, high, choices, help},
+#define MMREC_OPTION(id, programs, flag, group, kind, metavar, standard, low, high, choices, help)                     \
+    [MMREC_OPTION_##id] = {flag, MMREC_GROUP_##group,  MMREC_KIND_##kind,       metavar, standard, low, high, choices, \
+                           help, (programs) & ~YIELDS, ((programs)&YIELDS) != 0},
 #include "mmrec/options.def"
 #undef MMREC_OPTION
 };
+
+const char *mmrec_program_name(mmrec_program program) {
+    static const char *const names[MMREC_PROGRAMS] = {
+#define MMREC_PROGRAM(id, name, ...) name,
+#include "mmrec/programs.def"
+#undef MMREC_PROGRAM
+    };
+    return names[program];
+}
 
 const mmrec_option_def *mmrec_option_get(mmrec_option_id id) { return &table[id]; }
 
@@ -20,10 +38,28 @@ const char *mmrec_option_env(mmrec_option_id id, char text[MMREC_OPTION_ENV]) {
     return text;
 }
 
-mmrec_option_id mmrec_option_find(const char *flag) {
-    int id = 0;
-    while (id < MMREC_OPTIONS && strcmp(table[id].flag, flag) != 0) id++;
-    return (mmrec_option_id)id;
+bool mmrec_option_taken(mmrec_program program, mmrec_option_id id) { return table[id].programs >> program & 1; }
+
+mmrec_option_id mmrec_option_find(mmrec_program program, const char *flag) {
+    for (int i = 0; i < MMREC_OPTIONS; i++) {
+        mmrec_option_id id = (mmrec_option_id)i;
+        if (mmrec_option_taken(program, id) && strcmp(table[id].flag, flag) == 0) return id;
+    }
+    return MMREC_OPTIONS;
+}
+
+const char *mmrec_option_elsewhere(mmrec_program program, const char *flag) {
+    for (int other = 0; other < MMREC_PROGRAMS; other++) {
+        if (other == (int)program) continue;
+        if (mmrec_option_find((mmrec_program)other, flag) != MMREC_OPTIONS)
+            return mmrec_program_name((mmrec_program)other);
+    }
+    return NULL;
+}
+
+bool mmrec_option_for_line(mmrec_option_id id) {
+    return id == MMREC_OPTION_config || id == MMREC_OPTION_help || id == MMREC_OPTION_version ||
+           id == MMREC_OPTION_print_config;
 }
 
 const char *mmrec_option_source_name(mmrec_option_source source) {
@@ -87,10 +123,14 @@ const char *mmrec_nearest_name(const char *word, const char *const *names, int c
     return nearest;
 }
 
-const char *mmrec_option_suggest(const char *flag, const char *dashes, const char *otherwise, char *text, size_t size) {
+const char *mmrec_option_suggest(mmrec_program program, const char *flag, const char *dashes, const char *otherwise,
+                                 char *text, size_t size) {
     const char *names[MMREC_OPTIONS];
-    for (int i = 0; i < MMREC_OPTIONS; i++) names[i] = table[i].flag;
-    const char *nearest = mmrec_nearest_name(flag, names, MMREC_OPTIONS);
+    int count = 0;
+    for (int i = 0; i < MMREC_OPTIONS; i++) {
+        if (mmrec_option_taken(program, (mmrec_option_id)i)) names[count++] = table[i].flag;
+    }
+    const char *nearest = mmrec_nearest_name(flag, names, count);
     if (nearest)
         snprintf(text, size, ", did you mean %s%s?", dashes, nearest);
     else

@@ -1,6 +1,7 @@
 /* Options from a config file: lines of `flag = value`, read by inih. */
 #include "core/options_impl.h"
 
+#include <ctype.h>
 #include <ini.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,6 @@ typedef struct config_reader {
     const char *name, *text, *end;
     int line;
     bool failed;
-    bool seen[MMREC_OPTIONS];
     mmrec_error *error;
 } config_reader;
 
@@ -47,7 +47,7 @@ static char *read_line(char *line, int room, void *stream) {
 }
 
 /* Keeps a copy of a value for as long as the options live. */
-static const char *keep(mmrec_options *options, const char *value) {
+static char *keep(mmrec_options *options, const char *value) {
     size_t size = strlen(value) + 1;
     char *copy = options->file_text + options->file_used;
     memcpy(copy, value, size);
@@ -55,31 +55,85 @@ static const char *keep(mmrec_options *options, const char *value) {
     return copy;
 }
 
+/* The byte that the escape behind a backslash stands for, and past it; -1: it is none. */
+static int escaped(const char **text) {
+    static const char names[] = "\\\"nrt", bytes[] = "\\\"\n\r\t";
+    const char *name = **text ? strchr(names, **text) : NULL;
+    unsigned byte = 0;
+    if (name) {
+        (*text)++;
+        return (unsigned char)bytes[name - names];
+    }
+    bool hex = **text == 'x' && isxdigit((unsigned char)(*text)[1]) && isxdigit((unsigned char)(*text)[2]);
+    if (!hex || sscanf(*text + 1, "%2x", &byte) != 1 || byte == 0) return -1;
+    *text += 3;
+    return (int)byte;
+}
+
+/* Takes a value out of its quotes, in place; one that does not begin with a quote stays. NULL, or what is wrong. */
+static const char *unquote(char *value) {
+    char *to = value;
+    if (*value != '"') return NULL;
+    for (const char *from = value + 1; *from;) {
+        int c = (unsigned char)*from++;
+        if (c == '"') {
+            *to = '\0';
+            return *from ? "more text behind the closing quote" : NULL;
+        }
+        if (c == '\\' && (c = escaped(&from)) < 0)
+            return "an escape other than \\\\ \\\" \\n \\r \\t or \\x and two digits";
+        *to++ = (char)c;
+    }
+    return "no closing quote (a ; behind a blank is written \\x3b)";
+}
+
+static void take_value(config_reader *reader, mmrec_option_id id, const char *value) {
+    char where[320], *kept = keep(reader->options, value);
+    snprintf(where, sizeof where, "%s:%d: %s", reader->name, reader->line, mmrec_option_get(id)->flag);
+    const char *fault = unquote(kept);
+    if (fault) {
+        REFUSE(reader, "%s has %s", where, fault);
+        return;
+    }
+    mmrec_status status =
+        mmrec_option_set(reader->options, id, MMREC_SOURCE_FILE, reader->line, where, kept, reader->error);
+    reader->failed = status != MMREC_OK;
+    if (reader->failed && reader->error) reader->error->code = MMREC_CONFIG;
+}
+
+/* Refuses a key that is no option of the program. */
+static void refuse_key(config_reader *reader, const char *name) {
+    char quote[MMREC_OPTION_QUOTE], hint[96];
+    mmrec_program program = reader->options->program;
+    const char *elsewhere = mmrec_option_elsewhere(program, name);
+    if (elsewhere)
+        REFUSE(reader, "%s:%d: %s is an option of %s", reader->name, reader->line, name, elsewhere);
+    else
+        REFUSE(reader, "%s:%d: unknown option '%s'%s", reader->name, reader->line, mmrec_option_quote(name, quote),
+               mmrec_option_suggest(program, name, "", "", hint, sizeof hint));
+}
+
 static int take_pair(void *context, const char *section, const char *name, const char *value) {
     config_reader *reader = context;
-    char quote[MMREC_OPTION_QUOTE], hint[96], where[320];
+    char quote[MMREC_OPTION_QUOTE];
     if (reader->failed) return 0;
-    mmrec_option_id id = mmrec_option_find(name);
+    mmrec_option_id id = mmrec_option_find(reader->options->program, name);
     if (*section) {
         REFUSE(reader, "%s:%d: sections are not used, remove [%s]", reader->name, reader->line,
                mmrec_option_quote(section, quote));
     } else if (id == MMREC_OPTIONS) {
-        REFUSE(reader, "%s:%d: unknown option '%s'%s", reader->name, reader->line, mmrec_option_quote(name, quote),
-               mmrec_option_suggest(name, "", "", hint, sizeof hint));
-    } else if (id == MMREC_OPTION_config || id == MMREC_OPTION_help || id == MMREC_OPTION_version) {
+        refuse_key(reader, name);
+    } else if (mmrec_option_for_line(id)) {
         REFUSE(reader, "%s:%d: %s is for the command line only", reader->name, reader->line, name);
     } else {
-        snprintf(where, sizeof where, "%s:%d: %s", reader->name, reader->line, name);
-        mmrec_status status = mmrec_option_set(reader->options, id, MMREC_SOURCE_FILE, reader->line, where,
-                                               keep(reader->options, value), reader->error);
-        reader->failed = status != MMREC_OK;
-        if (reader->failed && reader->error) reader->error->code = MMREC_CONFIG;
+        take_value(reader, id, value);
     }
     return !reader->failed;
 }
 
 mmrec_status mmrec_options_parse_config(mmrec_options *options, const char *name, const char *text, size_t size,
                                         mmrec_error *error) {
+    options->file_name = name;
     if (size == 0) return MMREC_OK;
     /* A value is shorter than its line, so the file's size (and one end of string) holds all of them. */
     void *copy = NULL;

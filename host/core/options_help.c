@@ -1,13 +1,26 @@
 /* The help, made from the option table: at most 80 columns, grouped. */
-#include "mmrec/options.h"
+#include "core/options_impl.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { COLUMNS = 80, HELP_COLUMN = 27 };
 
-static const char *const group_names[MMREC_GROUPS] = {
-    "What is run", "Sizes of the model", "Sampling", "Instead of timing", "Output", "Other"};
+static const struct {
+    const char *summary, *exits;
+} texts[MMREC_PROGRAMS] = {
+#define MMREC_PROGRAM(id, name, summary, exits) {summary, exits},
+#include "mmrec/programs.def"
+#undef MMREC_PROGRAM
+};
+
+const char *mmrec_option_group_name(mmrec_program program, mmrec_option_group group) {
+    static const char *const names[MMREC_GROUPS] = {
+        "What is run", "Sizes of the model", "Training", "Sampling", "Instead of timing", "Output", "Other"};
+    if (program == MMREC_PROGRAM_TRAIN && group == MMREC_GROUP_INSTEAD) return "Instead of training";
+    if (program == MMREC_PROGRAM_TRAIN && group == MMREC_GROUP_OUTPUT) return "Log and checkpoints";
+    return names[group];
+}
 
 static void put(mmrec_option_writer writer, const char *text) { writer.write(writer.context, text, strlen(text)); }
 
@@ -47,22 +60,27 @@ static void one_option(mmrec_option_writer writer, const mmrec_option_def *def) 
     wrapped(writer, HELP_COLUMN, help);
 }
 
-void mmrec_options_help(const char *program, const char *summary, mmrec_option_writer writer) {
+static void one_group(mmrec_option_writer writer, mmrec_program program, mmrec_option_group group) {
     char line[COLUMNS + 1];
-    snprintf(line, sizeof line, "Usage: %s [--option VALUE | --option=VALUE]...\n\n", program);
-    put(writer, line);
-    put(writer, summary);
-    for (int group = 0; group < MMREC_GROUPS; group++) {
-        snprintf(line, sizeof line, "\n%s:\n", group_names[group]);
-        put(writer, line);
-        for (int i = 0; i < MMREC_OPTIONS; i++) {
-            const mmrec_option_def *def = mmrec_option_get((mmrec_option_id)i);
-            if ((int)def->group == group) one_option(writer, def);
-        }
+    bool begun = false;
+    for (int i = 0; i < MMREC_OPTIONS; i++) {
+        const mmrec_option_def *def = mmrec_option_get((mmrec_option_id)i);
+        if (def->group != group || !mmrec_option_taken(program, (mmrec_option_id)i)) continue;
+        snprintf(line, sizeof line, "\n%s:\n", mmrec_option_group_name(program, group));
+        if (!begun) put(writer, line);
+        begun = true;
+        one_option(writer, def);
     }
-    put(writer, "\nEvery option can stand in the environment (--min-time as MMREC_MIN_TIME) and in\n"
-                "a config file (min-time = 2s); a flag wins over the environment, that over the\n"
-                "file. An option is written in full, once, and means the same at any place.\n"
-                "\nExit status: 0 good; 1 a case failed or is wrong; 2 usage, config or file;\n"
-                "77 hardware absent; 130 or 143 interrupted, with what was measured till then.\n");
+}
+
+void mmrec_options_help(mmrec_program program, mmrec_option_writer writer) {
+    char line[COLUMNS + 1];
+    snprintf(line, sizeof line, "Usage: %s [--option VALUE | --option=VALUE]...\n\n", mmrec_program_name(program));
+    put(writer, line);
+    put(writer, texts[program].summary);
+    for (int group = 0; group < MMREC_GROUPS; group++) one_group(writer, program, (mmrec_option_group)group);
+    put(writer, "\nEvery option can stand in the environment (--max-time as MMREC_MAX_TIME) and in\n"
+                "a config file (max-time = 2s); a flag wins over the environment, that over the\n"
+                "file. An option is written in full, once, and means the same at any place.\n\n");
+    put(writer, texts[program].exits);
 }

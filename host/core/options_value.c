@@ -108,13 +108,14 @@ mmrec_status mmrec_option_check_whole(mmrec_option_id id, int64_t value, const c
                def->low, def->high, (long long)value);
 }
 
-/* The option a name of an axis stands for: a whole number of the model. MMREC_OPTIONS when there is none. */
+/* The option a name of an axis stands for: a whole number of mmrec-bench's model. MMREC_OPTIONS when there is none. */
 static mmrec_option_id axis_option(const char *name, const char **nearest) {
     const char *names[MMREC_OPTIONS];
     int count = 0;
     for (int i = 0; i < MMREC_OPTIONS; i++) {
         const mmrec_option_def *def = mmrec_option_get((mmrec_option_id)i);
         if (def->group != MMREC_GROUP_MODEL || def->kind != MMREC_KIND_COUNT) continue;
+        if (!mmrec_option_taken(MMREC_PROGRAM_BENCH, (mmrec_option_id)i)) continue;
         names[count++] = def->flag;
         if (strcmp(def->flag, name) == 0) return (mmrec_option_id)i;
     }

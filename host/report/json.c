@@ -10,7 +10,7 @@
 
 static void put_generator(json_out out, const mmrec_report *report) {
     json_out o = json_put_object(out, "generator");
-    json_put_text(o, "name", report->options->program);
+    json_put_text(o, "name", mmrec_program_name(report->options->program));
     json_put_text(o, "version", mmrec_version());
 }
 
@@ -32,10 +32,10 @@ static void put_status(json_out out, const mmrec_report *report) {
 }
 
 /* Every option that has a value, as it was written, and where it came from. */
-static void put_options(json_out out, const mmrec_report *report) {
+void json_put_options(json_out out, const mmrec_options *all) {
     json_out options = json_put_object(out, "options");
     for (int i = 0; i < MMREC_OPTIONS; i++) {
-        const mmrec_option_value *value = &report->options->value[i];
+        const mmrec_option_value *value = &all->value[i];
         if (value->count == 0 || i == MMREC_OPTION_context) continue;
         json_out o = json_put_object(options, mmrec_option_get((mmrec_option_id)i)->flag);
         json_put_text(o, "source", mmrec_option_source_name(value->source));
@@ -58,7 +58,7 @@ static void put_context(json_out out, const mmrec_report *report) {
     }
 }
 
-static void put_environment(json_out out, const mmrec_machine *m) {
+void json_put_machine(json_out out, const mmrec_machine *m) {
     json_out o = json_put_object(out, "environment");
     json_put_known(o, "cpu", m->cpu);
     json_put_known(o, "os", m->os);
@@ -76,8 +76,7 @@ static void put_environment(json_out out, const mmrec_machine *m) {
     json_put_real_if(o, "load1", m->load1 >= 0, m->load1);
 }
 
-static void put_device(json_out out, const mmrec_bench_result *b) {
-    const mmrec_device_info *d = &b->device;
+void json_put_device(json_out out, const mmrec_device_info *d) {
     if (!d->name[0]) {
         json_put(out, "device", json_null());
         return;
@@ -151,13 +150,13 @@ static void put_head(json_out out, const mmrec_report *report) {
     json_put_text(out, "started_at", report->bench.started);
     json_put_text(out, "ended_at", report->bench.ended);
     put_status(out, report);
-    put_options(out, report);
+    json_put_options(out, report->options);
     put_context(out, report);
-    put_environment(out, &report->bench.machine);
+    json_put_machine(out, &report->bench.machine);
     json_put_text(out, "backend", report->bench.backend);
     json_put_known(out, "backend_choice", report->bench.choice);
     json_put_text(out, "dtype", mmrec_dtype_name(report->bench.dtype));
-    put_device(out, &report->bench);
+    json_put_device(out, &report->bench.device);
     put_timing(out, &report->bench);
     json_put_text(out, "seed", seed);
     json_put_text(out, "data", report->bench.data);

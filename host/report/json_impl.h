@@ -36,6 +36,11 @@ void json_put_check(json_out out, const mmrec_bench_check *check);
 /* Statistics, samples and derived figures of one row, into `out` itself. */
 void json_put_series(json_out out, const mmrec_bench_row *row, const mmrec_row_figures *figures);
 
+/* What stands at the head of every document: the options, the machine ("environment"), the device (null on the host). */
+void json_put_options(json_out out, const mmrec_options *options);
+void json_put_machine(json_out out, const mmrec_machine *machine);
+void json_put_device(json_out out, const mmrec_device_info *device);
+
 /* What a device adds to a row: null on the host. */
 void json_put_row_of_device(json_out out, const mmrec_report *report, const mmrec_bench_row *row,
                             const mmrec_row_figures *figures);

@@ -95,14 +95,17 @@ static void run_rows(const mmrec_report *report, mmrec_table *table) {
                      b->timing.cold ? "cold" : "hot", b->timing.clocks ? "by NVML" : "not known");
 }
 
+void mmrec_markdown_machine(const mmrec_machine *machine, mmrec_table *table) {
+    processor_row(machine, table);
+    memory_row(machine, table);
+    software_rows(machine, table);
+}
+
 static void machine_table(const mmrec_report *report, mmrec_buffer *out) {
-    const mmrec_machine *m = &report->bench.machine;
     mmrec_table table;
     mmrec_table_begin(&table, out->allocator, 2, 0);
     mmrec_table_header(&table, "machine| ");
-    processor_row(m, &table);
-    memory_row(m, &table);
-    software_rows(m, &table);
+    mmrec_markdown_machine(&report->bench.machine, &table);
     device_row(report, &table);
     run_rows(report, &table);
     mmrec_table_end(&table, out);
@@ -163,7 +166,7 @@ static void warning_lines(const mmrec_report *report, mmrec_buffer *out) {
 }
 
 void mmrec_markdown(const mmrec_report *report, bool view, mmrec_buffer *out) {
-    mmrec_buffer_format(out, "# %s\n\n", report->options->program);
+    mmrec_buffer_format(out, "# %s\n\n", mmrec_program_name(report->options->program));
     machine_table(report, out);
     context_lines(report, out);
     for (int i = 0; i < report->bench.case_count; i++) {

@@ -9,6 +9,9 @@
 /* The whole report. `view`: with the table "Metric | Original | HEM | Improvement" of every case. */
 void mmrec_markdown(const mmrec_report *report, bool view, mmrec_buffer *out);
 
+/* The rows of a table of two columns that say what ran it: processor, memory, system, software. */
+void mmrec_markdown_machine(const mmrec_machine *machine, mmrec_table *table);
+
 void mmrec_markdown_case(const mmrec_report *report, int index, mmrec_buffer *out);
 /* All cases of a sweep side by side, one table per measure. */
 void mmrec_markdown_sweep(const mmrec_report *report, mmrec_buffer *out);

@@ -1,5 +1,6 @@
 /* Progress on standard error. Nothing here may disturb a measurement: the runner calls between samples, and a bar is
  * drawn at most ten times a second. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,8 +67,39 @@ mmrec_bench_observer mmrec_progress_begin(mmrec_progress_bar *bar, mmrec_io *io,
     return (mmrec_bench_observer){on_message, on_progress, bar};
 }
 
-void mmrec_progress_end(mmrec_progress_bar *bar) {
+/* The two largest units of a time: "2 d 3 h", "3 min 20 s", "12 s". Seconds of a long time would be no knowledge. */
+static void left_text(double seconds, char *text, size_t size) {
+    static const struct {
+        const char *name;
+        double s;
+    } unit[] = {{"d", 86400}, {"h", 3600}, {"min", 60}, {"s", 1}};
+    enum { LAST = sizeof unit / sizeof *unit - 1 };
+    double whole = ceil(seconds);
+    int i = 0;
+    while (i < LAST && whole < unit[i].s) i++;
+    double first = floor(whole / unit[i].s), rest = whole - first * unit[i].s;
+    if (i == LAST)
+        snprintf(text, size, ", %.0f s left", first);
+    else
+        snprintf(text, size, ", %.0f %s %.0f %s left", first, unit[i].name, floor(rest / unit[i + 1].s),
+                 unit[i + 1].name);
+}
+
+void mmrec_progress_show(mmrec_progress_bar *bar, double done, double left_s, const char *text) {
+    static const double longest_s = 1000.0 * 86400;
+    char left[64] = "";
+    if (bar->quiet || !bar->terminal || mmrec_clock_ns() - bar->drawn_ns < redraw_ns) return;
+    if (left_s >= 0 && left_s < longest_s) left_text(left_s, left, sizeof left);
+    bar->done = done >= 0 ? fmin(done, 1) : 0;
+    snprintf(bar->message, sizeof bar->message, "%s%s", text, left);
+    draw(bar);
+}
+
+void mmrec_progress_hide(mmrec_progress_bar *bar) {
     if (bar->quiet || !bar->terminal || bar->drawn_ns == 0) return;
     draw_line(bar, "");
     put(bar, "\r", 1);
+    bar->drawn_ns = 0;
 }
+
+void mmrec_progress_end(mmrec_progress_bar *bar) { mmrec_progress_hide(bar); }

@@ -1,76 +1,24 @@
 /* From options to the cases of a run. */
-#include "core/options_impl.h"
+#include "report/setup.h"
 #include "mmrec/report.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Where each size of the model goes: every COUNT option of the MODEL group has its line here. */
-static const size_t field_offset[MMREC_OPTIONS] = {
-    [MMREC_OPTION_dim] = offsetof(mmrec_bench_case, model.dim),
-    [MMREC_OPTION_layers] = offsetof(mmrec_bench_case, model.layers),
-    [MMREC_OPTION_heads] = offsetof(mmrec_bench_case, model.heads),
-    [MMREC_OPTION_time] = offsetof(mmrec_bench_case, time),
-    [MMREC_OPTION_batch] = offsetof(mmrec_bench_case, batch),
-    [MMREC_OPTION_vocab] = offsetof(mmrec_bench_case, model.vocab),
-    [MMREC_OPTION_ffn] = offsetof(mmrec_bench_case, model.ffn),
-    [MMREC_OPTION_slots] = offsetof(mmrec_bench_case, model.slots),
-    [MMREC_OPTION_inner] = offsetof(mmrec_bench_case, model.inner),
-    [MMREC_OPTION_level] = offsetof(mmrec_bench_case, model.level),
-    [MMREC_OPTION_pe] = offsetof(mmrec_bench_case, model.pe),
-    [MMREC_OPTION_dpg] = offsetof(mmrec_bench_case, model.dpg),
-};
-
-static int64_t *case_field(mmrec_bench_case *c, mmrec_option_id id) {
-    const mmrec_option_def *def = mmrec_option_get(id);
-    if (def->group != MMREC_GROUP_MODEL || def->kind != MMREC_KIND_COUNT) return NULL;
-    return (int64_t *)(void *)((char *)c + field_offset[id]);
-}
-
-/* The sizes of one point: from an axis, from an option, or of --size. */
-typedef struct sweep {
-    const mmrec_options *options;
-    mmrec_axis axis[MMREC_OPTIONS];
-    mmrec_option_id id[MMREC_OPTIONS];
-    int axis_count, index[MMREC_OPTIONS];
-} sweep;
-
-static int64_t size_at(const sweep *s, mmrec_option_id id, int64_t otherwise) {
-    for (int i = 0; i < s->axis_count; i++) {
-        if (s->id[i] == id) return s->axis[i].value[s->index[i]];
-    }
-    return mmrec_option_whole(s->options, id, otherwise);
-}
-
-/* --size small and medium; ffn and inner follow the width unless they are given. */
-static mmrec_bench_case case_at(const sweep *s) {
-    bool medium = mmrec_option_is(s->options, MMREC_OPTION_size, "medium");
-    int64_t width = medium ? 1024 : 512;
-    mmrec_bench_case c = {.batch = 2, .time = width};
-    c.model = mmrec_model_config_default(size_at(s, MMREC_OPTION_vocab, 1000), size_at(s, MMREC_OPTION_dim, width),
-                                         size_at(s, MMREC_OPTION_layers, 2), size_at(s, MMREC_OPTION_heads, 8));
-    for (int i = 0; i < MMREC_OPTIONS; i++) {
-        int64_t *field = case_field(&c, (mmrec_option_id)i);
-        if (field) *field = size_at(s, (mmrec_option_id)i, *field);
-    }
-    c.model.uboo = (mmrec_uboo)s->options->value[MMREC_OPTION_uboo].whole;
-    c.model.dropout = s->options->value[MMREC_OPTION_dropout].real;
-    return c;
-}
-
 /* ---- axes ---- */
 
-static mmrec_status add_axis(sweep *s, const char *where, const char **text, mmrec_error *error) {
+static mmrec_status add_axis(mmrec_sweep *s, const mmrec_options *options, const char *where, const char **text,
+                             mmrec_error *error) {
     int n = s->axis_count;
     MMREC_TRY(mmrec_option_axis(text, where, &s->axis[n], &s->id[n], error));
     for (int i = 0; i < n; i++) {
         if (s->id[i] == s->id[n]) MMREC_FAIL(error, MMREC_USAGE, "%s: two axes over %s", where, s->axis[n].name);
     }
     /* An axis is more precise than a weaker source's single value; the same source must not say both. */
-    const mmrec_option_value *single = &s->options->value[s->id[n]];
+    const mmrec_option_value *single = &options->value[s->id[n]];
     bool chosen = single->count > 0 && single->source != MMREC_SOURCE_DEFAULT;
-    if (chosen && single->source >= s->options->value[MMREC_OPTION_axis].source) {
+    if (chosen && single->source >= options->value[MMREC_OPTION_axis].source) {
         MMREC_FAIL(error, MMREC_USAGE, "%s: an axis over %s and --%s=%s exclude each other", where, s->axis[n].name,
                    s->axis[n].name, single->text[0]);
     }
@@ -78,17 +26,17 @@ static mmrec_status add_axis(sweep *s, const char *where, const char **text, mmr
     return MMREC_OK;
 }
 
-static mmrec_status read_axes(sweep *s, mmrec_error *error) {
-    const mmrec_option_value *value = &s->options->value[MMREC_OPTION_axis];
+static mmrec_status read_axes(mmrec_sweep *s, const mmrec_options *options, mmrec_error *error) {
+    const mmrec_option_value *value = &options->value[MMREC_OPTION_axis];
     for (int i = 0; i < value->count; i++) {
         const char *text = value->text[i] + strspn(value->text[i], " \t");
-        while (text) MMREC_TRY(add_axis(s, "--axis", &text, error));
+        while (text) MMREC_TRY(add_axis(s, options, "--axis", &text, error));
     }
     return MMREC_OK;
 }
 
 /* Steps to the next point, the last axis fastest; false after the last. */
-static bool next_point(sweep *s) {
+static bool next_point(mmrec_sweep *s) {
     for (int i = s->axis_count - 1; i >= 0; i--) {
         if (++s->index[i] < s->axis[i].count) return true;
         s->index[i] = 0;
@@ -96,7 +44,7 @@ static bool next_point(sweep *s) {
     return false;
 }
 
-static mmrec_status count_points(const sweep *s, int *count, mmrec_error *error) {
+static mmrec_status count_points(const mmrec_sweep *s, int *count, mmrec_error *error) {
     *count = 1;
     for (int i = 0; i < s->axis_count; i++) {
         *count *= s->axis[i].count;
@@ -107,28 +55,19 @@ static mmrec_status count_points(const sweep *s, int *count, mmrec_error *error)
     return MMREC_OK;
 }
 
-static mmrec_status check_case(const mmrec_bench_case *c, mmrec_error *error) {
-    MMREC_TRY(mmrec_model_config_check(&c->model, error));
-    if (c->batch > INT32_MAX / c->time) {
-        MMREC_FAIL(error, MMREC_CONFIG, "batch (%lld) times time (%lld) is more than %d tokens", (long long)c->batch,
-                   (long long)c->time, INT32_MAX);
-    }
-    return MMREC_OK;
-}
-
 static mmrec_status make_cases(mmrec_allocator *allocator, const mmrec_options *options, mmrec_bench_setup *out,
                                mmrec_error *error) {
-    sweep s = {.options = options};
+    mmrec_sweep s = {0};
     int count = 0;
-    MMREC_TRY(read_axes(&s, error));
+    MMREC_TRY(read_axes(&s, options, error));
     MMREC_TRY(count_points(&s, &count, error));
     void *cases = NULL;
     MMREC_TRY(mmrec_alloc_zero(allocator, (size_t)count, sizeof(mmrec_bench_case), MMREC_ALLOC_OTHER, &cases, error));
     out->run.cases = out->cases = cases;
     out->run.case_count = count;
     for (int i = 0; i < count; i++) {
-        out->cases[i] = case_at(&s);
-        MMREC_TRY(check_case(&out->cases[i], error));
+        out->cases[i] = mmrec_setup_case(options, &s);
+        MMREC_TRY(mmrec_setup_case_check(&out->cases[i], error));
         next_point(&s);
     }
     return MMREC_OK;
@@ -208,24 +147,23 @@ static mmrec_status read_ops(const mmrec_options *options, mmrec_bench_setup *ou
 /* A ratio needs so many; who sets a cap on time means it. */
 enum { PAIRS_FOR_RATIO = 8 };
 
-/* Opens the device where one is to run anything: a plan or a list needs none. */
-static mmrec_status read_backend(const mmrec_options *options, mmrec_bench_options *run, mmrec_error *error) {
-    const char *name = mmrec_option_text(options, MMREC_OPTION_backend);
+/* A plan or a list runs nothing. */
+static mmrec_status read_place(const mmrec_options *options, mmrec_bench_options *run, mmrec_error *error) {
+    mmrec_place place;
     bool runs = !mmrec_option_on(options, MMREC_OPTION_plan) && !mmrec_option_on(options, MMREC_OPTION_list);
-    mmrec_device_options device = {.tf32 = mmrec_option_on(options, MMREC_OPTION_tf32),
-                                   .recurrence = (mmrec_recurrence_regime)options->value[MMREC_OPTION_recurrence].whole,
-                                   .no_self_check = !mmrec_option_on(options, MMREC_OPTION_self_check)};
-    mmrec_backend_device_options(&device);
-    run->graphs = mmrec_option_on(options, MMREC_OPTION_graphs);
-    run->tf32 = device.tf32;
-    return runs ? mmrec_backend_find(name, &run->backend, error) : mmrec_backend_describe(name, &run->backend, error);
+    MMREC_TRY(mmrec_setup_place(options, runs, &place, error));
+    run->backend = place.backend;
+    run->threads = place.threads;
+    run->graphs = place.graphs;
+    run->tf32 = place.tf32;
+    run->bf16 = place.bf16;
+    return MMREC_OK;
 }
 
 static mmrec_status read_run(const mmrec_options *options, mmrec_bench_options *run, mmrec_error *error) {
     const mmrec_option_value *value = options->value;
     run->hem = (mmrec_hem_mode)value[MMREC_OPTION_hem].whole;
     run->self_test = mmrec_option_on(options, MMREC_OPTION_self_test);
-    run->threads = (int)mmrec_option_whole(options, MMREC_OPTION_threads, mmrec_backend_processors());
     run->seed = value[MMREC_OPTION_seed].bits;
     run->data_path = mmrec_option_text(options, MMREC_OPTION_data);
     run->recompute = mmrec_option_on(options, MMREC_OPTION_recompute);
@@ -253,9 +191,7 @@ static mmrec_status read_run(const mmrec_options *options, mmrec_bench_options *
         MMREC_FAIL(error, MMREC_USAGE, "--min-time (%s) is longer than --max-time (%s)",
                    value[MMREC_OPTION_min_time].text[0], value[MMREC_OPTION_max_time].text[0]);
     }
-    MMREC_TRY(read_backend(options, run, error));
-    run->bf16 = mmrec_option_is(options, MMREC_OPTION_dtype, "bf16");
-    MMREC_TRY(mmrec_backend_stores(run->backend, mmrec_backend_dtype(run->backend, run->bf16), error));
+    MMREC_TRY(read_place(options, run, error));
     if (run->cold && !run->backend->device) {
         MMREC_FAIL(error, MMREC_USAGE, "--cache cold is for a device, and backend %s runs on the host",
                    run->backend->name);

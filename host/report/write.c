@@ -83,23 +83,29 @@ static mmrec_status print(mmrec_io *io, mmrec_buffer *text, mmrec_error *error) 
 
 static void add(void *context, const char *text, size_t size) { mmrec_buffer_bytes(context, text, size); }
 
-mmrec_status mmrec_report_help(mmrec_allocator *allocator, mmrec_io *io, mmrec_error *error) {
+mmrec_status mmrec_report_help(mmrec_allocator *allocator, mmrec_io *io, mmrec_program program, mmrec_error *error) {
     mmrec_buffer text;
     mmrec_buffer_begin(&text, allocator);
-    mmrec_options_help("mmrec-bench",
-                       "Times the MM-Rec block and model with fused projections (HEM) on and off, in\n"
-                       "alternation, or single ops (--op), or plans their memory (--plan).\n",
-                       (mmrec_option_writer){add, &text});
+    mmrec_options_help(program, (mmrec_option_writer){add, &text});
     return print(io, &text, error);
 }
 
-mmrec_status mmrec_report_version(mmrec_allocator *allocator, mmrec_io *io, mmrec_error *error) {
+mmrec_status mmrec_report_version(mmrec_allocator *allocator, mmrec_io *io, mmrec_program program,
+                                  mmrec_error *error) {
     mmrec_machine machine;
     mmrec_buffer text;
     mmrec_machine_read(&machine, 1);
     mmrec_buffer_begin(&text, allocator);
-    mmrec_buffer_format(&text, "mmrec-bench %s\ncompiler: %s\nblas: %s\ninstruction set: %s\n", mmrec_version(),
-                        machine.compiler, machine.blas, machine.isa);
+    mmrec_buffer_format(&text, "%s %s\ncompiler: %s\nblas: %s\ninstruction set: %s\n", mmrec_program_name(program),
+                        mmrec_version(), machine.compiler, machine.blas, machine.isa);
+    return print(io, &text, error);
+}
+
+mmrec_status mmrec_report_config(mmrec_allocator *allocator, mmrec_io *io, const mmrec_options *options,
+                                 mmrec_error *error) {
+    mmrec_buffer text;
+    mmrec_buffer_begin(&text, allocator);
+    mmrec_options_print(options, (mmrec_option_writer){add, &text});
     return print(io, &text, error);
 }
 

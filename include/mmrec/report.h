@@ -67,9 +67,14 @@ mmrec_status mmrec_report_check_outputs(mmrec_io *io, const mmrec_options *optio
 mmrec_status mmrec_report_write(mmrec_allocator *allocator, mmrec_io *io, const mmrec_report *report,
                                 mmrec_error *error) MMREC_MUST_CHECK;
 
-/* Text for standard output: help, version, the cases (--list), the ops (--op list). */
-mmrec_status mmrec_report_help(mmrec_allocator *allocator, mmrec_io *io, mmrec_error *error) MMREC_MUST_CHECK;
-mmrec_status mmrec_report_version(mmrec_allocator *allocator, mmrec_io *io, mmrec_error *error) MMREC_MUST_CHECK;
+/* Text for standard output: help and version of any program, the configuration (--print-config); of mmrec-bench the cases
+ * (--list), the ops (--op list). */
+mmrec_status mmrec_report_help(mmrec_allocator *allocator, mmrec_io *io, mmrec_program program,
+                               mmrec_error *error) MMREC_MUST_CHECK;
+mmrec_status mmrec_report_version(mmrec_allocator *allocator, mmrec_io *io, mmrec_program program,
+                                  mmrec_error *error) MMREC_MUST_CHECK;
+mmrec_status mmrec_report_config(mmrec_allocator *allocator, mmrec_io *io, const mmrec_options *options,
+                                 mmrec_error *error) MMREC_MUST_CHECK;
 mmrec_status mmrec_report_list(mmrec_allocator *allocator, mmrec_io *io, const mmrec_bench_setup *setup,
                                mmrec_error *error) MMREC_MUST_CHECK;
 
@@ -84,6 +89,11 @@ typedef struct mmrec_progress_bar {
     char message[256];
 } mmrec_progress_bar;
 mmrec_bench_observer mmrec_progress_begin(mmrec_progress_bar *bar, mmrec_io *io, bool quiet);
+/* For a run that says all the time how far it is: on a terminal, at most ten times a second, the bar with `text` and the
+ * time left (seconds; negative or NaN: not known); elsewhere nothing. */
+void mmrec_progress_show(mmrec_progress_bar *bar, double done, double left_s, const char *text);
+/* Takes the bar off the terminal, so that a line can be written where it stands; what is shown next draws it again. */
+void mmrec_progress_hide(mmrec_progress_bar *bar);
 /* Clears the bar's line. */
 void mmrec_progress_end(mmrec_progress_bar *bar);
 

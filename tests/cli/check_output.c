@@ -1,6 +1,7 @@
-/* Checks a file that mmrec-bench wrote, as a stranger would read it.
+/* Checks a file that a program of ours wrote, as a stranger would read it.
  *
  *   cli_check json SCHEMA FILE            against the JSON Schema
+ *   cli_check jsonl SCHEMA FILE           every line of it, each a JSON text that ends with a line feed
  *   cli_check csv FILE ROWS               RFC 4180: CRLF, quotes, as many fields in every row, so many rows of figures
  *   cli_check get FILE PATH               prints the JSON value at a path like cases.0.sides.1.hem */
 #include <stdlib.h>
@@ -26,6 +27,35 @@ static int check_json(const char *schema_path, const char *path) {
     if (!bad && *schema_fault(&check, schema, value)) bad = complain(path, check.fault);
     json_decref(schema);
     json_decref(value);
+    return bad;
+}
+
+static int check_line(const char *path, long number, const char *line, size_t size, const json_t *schema) {
+    schema_check check;
+    json_error_t fault;
+    json_t *value = json_loadb(line, size, JSON_REJECT_DUPLICATES, &fault);
+    if (!value) snprintf(check.fault, sizeof check.fault, "is no JSON: %s", fault.text);
+    bool bad = !value || *schema_fault(&check, schema, value);
+    if (bad) fprintf(stderr, "%s:%ld: %s\n", path, number, check.fault);
+    json_decref(value);
+    return bad;
+}
+
+static int check_lines(const char *schema_path, const char *path) {
+    json_t *schema = load(schema_path);
+    FILE *file = fopen(path, "rb");
+    char *line = NULL;
+    size_t room = 0;
+    long number = 0;
+    int bad = !schema || !file;
+    for (ssize_t size; !bad && (size = getline(&line, &room, file)) > 0;) {
+        bad = check_line(path, ++number, line, (size_t)size, schema);
+        if (!bad && line[size - 1] != '\n') bad = complain(path, "the last line does not end");
+    }
+    if (!bad && number == 0) bad = complain(path, "there is no line");
+    if (file) fclose(file);
+    free(line);
+    json_decref(schema);
     return bad;
 }
 
@@ -82,7 +112,8 @@ static int get(const char *path, const char *where) {
 
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "json") == 0) return check_json(argv[2], argv[3]);
+    if (argc == 4 && strcmp(argv[1], "jsonl") == 0) return check_lines(argv[2], argv[3]);
     if (argc == 4 && strcmp(argv[1], "csv") == 0) return check_csv(argv[2], atoi(argv[3]));
     if (argc == 4 && strcmp(argv[1], "get") == 0) return get(argv[2], argv[3]);
-    return complain("cli_check", "json SCHEMA FILE | csv FILE ROWS | get FILE PATH");
+    return complain("cli_check", "json SCHEMA FILE | jsonl SCHEMA FILE | csv FILE ROWS | get FILE PATH");
 }

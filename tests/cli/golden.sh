@@ -1,12 +1,14 @@
 #!/bin/sh
-# Runs every case of golden.txt and compares exit status and standard error exactly.
+# Runs every case of a list (golden.txt, train_golden.txt) and compares exit status and standard error exactly.
 #
-#   golden.sh BIN SOURCE [UPDATED]
+#   golden.sh BIN SOURCE LIST [UPDATED]
 #
 # A case is a line `$ COMMAND`, a line with the exit status, then the lines of standard error. With UPDATED, what the
 # programs really said is written there in the same form: read the difference before it becomes the golden file.
-bin=$1 source=$2 updated=$3
-[ -x "$bin/mmrec-bench" ] && [ -x "$bin/mmrec-parity" ] || { echo "the programs are not in $bin"; exit 1; }
+bin=$1 source=$2 list=$3 updated=$4
+for name in mmrec-bench mmrec-parity mmrec-train; do
+    [ -x "$bin/$name" ] || { echo "$name is not in $bin"; exit 1; }
+done
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 for name in $(env | sed -n 's/^\(MMREC_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
@@ -40,7 +42,7 @@ while IFS= read -r line; do
     '$ '*) run_case; command=${line#'$ '}; : >"$work/wanted" ;;
     *) printf '%s\n' "$line" >>"$work/wanted" ;;
     esac
-done <"$source/tests/cli/golden.txt"
+done <"$source/tests/cli/$list"
 run_case
 echo "$cases cases, $failed failed"
 [ "$failed" -eq 0 ] && [ "$cases" -ge 40 ]

@@ -1,6 +1,6 @@
-/* A validator for the part of JSON Schema that docs/bench.schema.json uses: type, properties, required,
- * additionalProperties, items, enum, minimum, and $ref into $defs. A schema that uses anything else is refused, so that
- * no rule is written that nobody checks. */
+/* A validator for the part of JSON Schema that docs/bench.schema.json and docs/train.schema.json use: type, properties,
+ * required, additionalProperties, items, enum, minimum, oneOf, and $ref into $defs. A schema that uses anything else is
+ * refused, so that no rule is written that nobody checks. */
 #ifndef MMREC_TESTS_JSON_SCHEMA_H
 #define MMREC_TESTS_JSON_SCHEMA_H
 
@@ -22,9 +22,9 @@ static bool schema_fail(schema_check *check, const char *path, const char *what,
 }
 
 static bool schema_known_keyword(const char *keyword) {
-    static const char *const known[] = {"type",  "properties", "required",    "additionalProperties",
-                                        "items", "enum",       "$ref",        "minimum",
-                                        "$defs", "$schema",    "description", "title"};
+    static const char *const known[] = {
+        "type",  "properties", "required", "additionalProperties", "items", "enum", "$ref", "minimum",
+        "oneOf", "$defs",      "$schema",  "description",          "title"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(known[i], keyword) == 0) return true;
     }
@@ -106,14 +106,42 @@ static bool schema_items(schema_check *check, const json_t *rule, const json_t *
     return true;
 }
 
-static bool schema_reference(schema_check *check, const char *reference, const json_t *value, const char *path) {
+/* The rule that a reference stands for, or NULL. */
+static const json_t *schema_resolve(const schema_check *check, const char *reference) {
     static const char prefix[] = "#/$defs/";
-    const json_t *rule = NULL;
-    if (strncmp(reference, prefix, strlen(prefix)) == 0) {
-        rule = json_object_get(json_object_get(check->root, "$defs"), reference + strlen(prefix));
-    }
+    if (!reference || strncmp(reference, prefix, strlen(prefix)) != 0) return NULL;
+    return json_object_get(json_object_get(check->root, "$defs"), reference + strlen(prefix));
+}
+
+static bool schema_reference(schema_check *check, const char *reference, const json_t *value, const char *path) {
+    const json_t *rule = schema_resolve(check, reference);
     if (!rule) return schema_fail(check, path, "refers to the unknown", reference);
     return schema_validate(check, rule, value, path);
+}
+
+/* Whether a rule is for records of the kind that `value` says it is. */
+static bool schema_is_meant(const schema_check *check, const json_t *rule, const json_t *value) {
+    const json_t *whole = schema_resolve(check, json_string_value(json_object_get(rule, "$ref")));
+    const json_t *kind = json_object_get(json_object_get(whole, "properties"), "record");
+    schema_check one = {.root = check->root};
+    return kind && json_object_get(value, "record") &&
+           schema_validate(&one, kind, json_object_get(value, "record"), "");
+}
+
+/* Exactly one of the rules fits. Where none does, the fault that is told is by the one that was meant. */
+static bool schema_one_of(schema_check *check, const json_t *rules, const json_t *value, const char *path) {
+    size_t i;
+    json_t *rule;
+    int fitting = 0;
+    const json_t *meant = NULL;
+    json_array_foreach(rules, i, rule) {
+        schema_check one = {.root = check->root};
+        fitting += schema_validate(&one, rule, value, path);
+        if (schema_is_meant(check, rule, value)) meant = rule;
+    }
+    if (fitting == 1) return true;
+    if (fitting == 0 && meant) return schema_validate(check, meant, value, path);
+    return schema_fail(check, path, fitting ? "fits more than one rule of" : "fits no rule of", "oneOf");
 }
 
 static bool schema_validate(schema_check *check, const json_t *schema, const json_t *value, const char *path) {
@@ -133,6 +161,8 @@ static bool schema_validate(schema_check *check, const json_t *schema, const jso
             good = schema_reference(check, json_string_value(rule), value, path);
         else if (strcmp(keyword, "items") == 0)
             good = schema_items(check, rule, value, path);
+        else if (strcmp(keyword, "oneOf") == 0)
+            good = schema_one_of(check, rule, value, path);
         else if (strcmp(keyword, "minimum") == 0 && json_is_number(value) &&
                  !(json_number_value(value) >= json_number_value(rule))) {
             good = schema_fail(check, path, "is below the minimum", "");

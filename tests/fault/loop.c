@@ -93,7 +93,7 @@ static void child(char **command, const char *fault, int errors) {
     int null = open("/dev/null", O_WRONLY);
     if (null < 0 || dup2(null, 1) < 0 || dup2(errors, 2) < 0) _exit(126);
     set_fault(fault);
-    execv(command[0], command);
+    execvp(command[0], command); /* a script is run by "sh" */
     _exit(127);
 }
 

@@ -150,7 +150,7 @@ static void make_example(example *e) {
     char *words[] = {program, seed, note, NULL};
     mmrec_error error;
     memset(e, 0, sizeof *e);
-    if (mmrec_options_parse(&allocator, &io, "mmrec-bench", 3, words, NULL, &e->options, &error) != MMREC_OK)
+    if (mmrec_options_parse(&allocator, &io, MMREC_PROGRAM_BENCH, 3, words, NULL, &e->options, &error) != MMREC_OK)
         fail_msg("%s", error.message);
     e->setup.run = (mmrec_bench_options){.hem = MMREC_HEM_BOTH, .threads = 4, .budget_s = 40, .seed = UINT64_MAX};
     e->setup.run.sampling = (mmrec_sampling){.warmup_s = 0.2, .min_time_s = 0.5, .max_time_s = 6, .target_ci = 0.01};

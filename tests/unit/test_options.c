@@ -19,12 +19,19 @@ enum { MOST_WORDS = 40 };
 
 static mmrec_allocator allocator;
 static mmrec_io io;
+static mmrec_program program; /* whose options are parsed */
+
+static int to_bench(void **state) {
+    (void)state;
+    program = MMREC_PROGRAM_BENCH;
+    return 0;
+}
 
 /* Parses words separated by '|' with an environment given the same way. */
 static mmrec_status parse(const char *words, const char *environment, mmrec_options *out, mmrec_error *error) {
     static char argument_text[1024], environment_text[1024];
-    static char program[] = "mmrec-bench";
-    static char *argument[MOST_WORDS] = {program}, *variable[MOST_WORDS];
+    static char name[] = "program";
+    static char *argument[MOST_WORDS] = {name}, *variable[MOST_WORDS];
     int count = 1, variables = 0;
     snprintf(argument_text, sizeof argument_text, "%s", words);
     snprintf(environment_text, sizeof environment_text, "%s", environment);
@@ -33,7 +40,7 @@ static mmrec_status parse(const char *words, const char *environment, mmrec_opti
     argument[count] = NULL;
     variable[variables] = NULL;
     mmrec_error_clear(error);
-    return mmrec_options_parse(&allocator, &io, "mmrec-bench", count, argument, variable, out, error);
+    return mmrec_options_parse(&allocator, &io, program, count, argument, variable, out, error);
 }
 
 static void expect_refusal(const char *words, const char *environment, const char *message) {
@@ -81,7 +88,22 @@ static void sampling_defaults(void **state) {
     assert_float_equal(o.value[MMREC_OPTION_target_ci].real, sampling.target_ci, 1e-12);
 }
 
-/* Every default must be a value the option itself accepts, every flag fit its identifier, every help be a help. */
+/* "dim", or, for a flag that stands twice, "train_dim". */
+static void check_id(const char *id, const mmrec_option_def *def) {
+    char flag[32];
+    snprintf(flag, sizeof flag, "%s", def->flag);
+    for (char *c = flag; *c; c++) *c = *c == '-' ? '_' : *c;
+    if (strcmp(id, flag) == 0) return;
+    for (int p = 0; p < MMREC_PROGRAMS; p++) {
+        char own[64];
+        snprintf(own, sizeof own, "%s_%s", mmrec_program_name((mmrec_program)p) + strlen("mmrec-"), flag);
+        if (def->programs == 1u << p && strcmp(id, own) == 0) return;
+    }
+    fail_msg("id %s of flag %s", id, def->flag);
+}
+
+/* Every default must be a value the option itself accepts (all are read by a parse), every flag fit its identifier and
+ * be there once in a program, every help be a help. */
 static void table_is_sound(void **state) {
     (void)state;
     static const char *const ids[] = {
@@ -91,19 +113,117 @@ static void table_is_sound(void **state) {
     };
     for (int i = 0; i < MMREC_OPTIONS; i++) {
         const mmrec_option_def *def = mmrec_option_get((mmrec_option_id)i);
-        char id[32];
-        snprintf(id, sizeof id, "%s", def->flag);
-        for (char *c = id; *c; c++) *c = *c == '-' ? '_' : *c;
-        assert_string_equal(id, ids[i]);
-        assert_int_equal(mmrec_option_find(def->flag), i);
+        check_id(ids[i], def);
+        assert_true(def->programs > 0 && def->programs < 1u << MMREC_PROGRAMS);
+        for (int p = 0; p < MMREC_PROGRAMS; p++) {
+            if (def->programs >> p & 1) assert_int_equal(mmrec_option_find((mmrec_program)p, def->flag), i);
+        }
         assert_true(strlen(def->help) > 5 &&
                     isupper((unsigned char)def->help[0]) | islower((unsigned char)def->help[0]));
         assert_true((def->kind == MMREC_KIND_FLAG) == (def->metavar[0] == '\0'));
+        assert_true(!def->yields || def->standard[0]);
     }
     /* Choices stand in the order of their enumerations. */
     mmrec_options o = expect_good("--uboo=deep|--recompute=on", "");
     assert_int_equal(o.value[MMREC_OPTION_uboo].whole, MMREC_UBOO_DEEP);
     assert_true(mmrec_option_on(&o, MMREC_OPTION_recompute));
+}
+
+/* What a flag means is the program's affair, and the other one's variables are not even looked at. */
+static void programs(void **state) {
+    (void)state;
+    mmrec_options o = expect_good("--hem=both|--size=small", "MMREC_STEPS=none|MMREC_LR=high");
+    assert_true(mmrec_option_is(&o, MMREC_OPTION_hem, "both"));
+    assert_false(mmrec_option_given(&o, MMREC_OPTION_train_hem));
+    assert_false(mmrec_option_given(&o, MMREC_OPTION_steps));
+    expect_refusal("--steps=3", "", "--steps is an option of mmrec-train; see mmrec-bench --help");
+    program = MMREC_PROGRAM_TRAIN;
+    o = expect_good("--hem=off|--size=nano|--max-time=90min", "MMREC_OP=nothing|MMREC_TIMER=sand|MMREC_STEPS=7");
+    assert_false(mmrec_option_on(&o, MMREC_OPTION_train_hem));
+    assert_false(mmrec_option_given(&o, MMREC_OPTION_hem));
+    assert_false(mmrec_option_given(&o, MMREC_OPTION_max_time));
+    assert_true(o.value[MMREC_OPTION_train_max_time].real == 5400);
+    assert_int_equal(o.value[MMREC_OPTION_steps].source, MMREC_SOURCE_ENVIRONMENT);
+    expect_refusal("--hem=both", "", "--hem must be off or on, got 'both'");
+    expect_refusal("--op=gelu", "", "--op is an option of mmrec-bench; see mmrec-train --help");
+    expect_refusal("--export-jso=x", "", "unknown option --export-jso; see mmrec-train --help");
+    expect_refusal("--stpes=3", "", "unknown option --stpes, did you mean --steps?");
+    expect_refusal("", "MMREC_STEPS=0", "MMREC_STEPS must be a whole number from 1 to 1000000000, got '0'");
+    expect_refusal("", "MMREC_HEM=both", "MMREC_HEM must be off or on, got 'both'");
+}
+
+/* The flag with a value that suits it. */
+static void expect_taken(const mmrec_option_def *def) {
+    static const char *const samples[] = {
+        [MMREC_KIND_COUNT] = "7",    [MMREC_KIND_REAL] = "0.5",     [MMREC_KIND_TIME] = "2s",
+        [MMREC_KIND_SIZE] = "24GiB", [MMREC_KIND_TEXT] = "a text",  [MMREC_KIND_LIST] = "gelu",
+        [MMREC_KIND_PAIRS] = "a=b",  [MMREC_KIND_AXES] = "time=1,2"};
+    char words[64];
+    const char *sample = def->standard[0] ? def->standard : samples[def->kind];
+    bool flag = def->kind == MMREC_KIND_FLAG, config = strcmp(def->flag, "config") == 0;
+    snprintf(words, sizeof words, "--%s%s%s", def->flag, flag ? "" : "=", flag ? "" : config ? "/dev/null" : sample);
+    mmrec_options options;
+    mmrec_error error;
+    mmrec_status status = parse(words, "", &options, &error);
+    /* A file of options must be a regular one: what matters is that it was looked for. */
+    if (config && status == MMREC_IO) status = MMREC_OK;
+    if (status != MMREC_OK) fail_msg("%s: %s", words, error.message);
+    const mmrec_option_value *value = &options.value[mmrec_option_find(program, def->flag)];
+    assert_true(value->count == 1 && value->source == MMREC_SOURCE_FLAG);
+    mmrec_options_free(&options);
+}
+
+/* No character by which getopt_long reports a fault is taken for an option, however many there are. */
+static void every_flag_is_found(void **state) {
+    (void)state;
+    for (int p = 0; p < MMREC_PROGRAMS; p++) {
+        program = (mmrec_program)p;
+        for (int i = 0; i < MMREC_OPTIONS; i++) {
+            const mmrec_option_def *def = mmrec_option_get((mmrec_option_id)i);
+            char words[64], message[128];
+            if (!mmrec_option_taken(program, (mmrec_option_id)i)) continue;
+            bool flag = def->kind == MMREC_KIND_FLAG;
+            snprintf(words, sizeof words, "--%s%s", def->flag, flag ? "=on" : "");
+            if (flag)
+                snprintf(message, sizeof message, "--%s takes no value", def->flag);
+            else
+                snprintf(message, sizeof message, "--%s needs a value: %s", def->flag, def->metavar);
+            expect_refusal(words, "", message);
+            expect_taken(def);
+        }
+    }
+}
+
+static int64_t size_of(const mmrec_options *options, mmrec_option_id id) {
+    int64_t value = 0;
+    assert_true(mmrec_option_size(options, id, &value));
+    return value;
+}
+
+/* --size, in numbers and in the words of the help. */
+static void sizes(void **state) {
+    (void)state;
+    for (int p = 0; p < MMREC_PROGRAMS; p++) {
+        program = (mmrec_program)p;
+        mmrec_option_id size = mmrec_option_find(program, "size");
+        const mmrec_option_def *def = mmrec_option_get(size);
+        for (const char *name = def->choices; name; name = strchr(name, '|') ? strchr(name, '|') + 1 : NULL) {
+            char words[64], told[96];
+            int64_t none = 5;
+            snprintf(words, sizeof words, "--size=%.*s", (int)strcspn(name, "|"), name);
+            mmrec_options o = expect_good(words, "");
+            snprintf(told, sizeof told, "%.*s: D %lld, T %lld, B %lld", (int)strcspn(name, "|"), name,
+                     (long long)size_of(&o, MMREC_OPTION_dim), (long long)size_of(&o, MMREC_OPTION_time),
+                     (long long)size_of(&o, MMREC_OPTION_batch));
+            if (!strstr(def->help, told)) fail_msg("'%s' is not in '%s'", told, def->help);
+            snprintf(told, sizeof told, "%lld layers, %lld heads, %lld slots of level %lld",
+                     (long long)size_of(&o, MMREC_OPTION_layers), (long long)size_of(&o, MMREC_OPTION_heads),
+                     (long long)size_of(&o, MMREC_OPTION_slots), (long long)size_of(&o, MMREC_OPTION_level));
+            if (!strstr(def->help, told)) fail_msg("'%s' is not in '%s'", told, def->help);
+            assert_false(mmrec_option_size(&o, MMREC_OPTION_ffn, &none));
+            assert_int_equal(mmrec_option_size(&o, MMREC_OPTION_vocab, &none), program == MMREC_PROGRAM_BENCH);
+        }
+    }
 }
 
 static void values(void **state) {
@@ -255,6 +375,15 @@ static void refused_files(void **state) {
     CONFIG("[bench]\ndim = 8\n", "%s:2: sections are not used, remove [bench]");
     CONFIG("config = other.ini\n", "%s:1: config is for the command line only");
     CONFIG("help = on\n", "%s:1: help is for the command line only");
+    CONFIG("print-config = on\n", "%s:1: print-config is for the command line only");
+    CONFIG("dim = 8\nsteps = 3\n", "%s:2: steps is an option of mmrec-train");
+    CONFIG("data = \"a\n", "%s:1: data has no closing quote (a ; behind a blank is written \\x3b)");
+    CONFIG("data = \"a ; b\"\n", "%s:1: data has no closing quote (a ; behind a blank is written \\x3b)");
+    CONFIG("data = \"a\" b\n", "%s:1: data has more text behind the closing quote");
+    CONFIG("data = \"\\q\"\n", "%s:1: data has an escape other than \\\\ \\\" \\n \\r \\t or \\x and two digits");
+    CONFIG("data = \"\\x00\"\n", "%s:1: data has an escape other than \\\\ \\\" \\n \\r \\t or \\x and two digits");
+    CONFIG("data = \"\\x4\"\n", "%s:1: data has an escape other than \\\\ \\\" \\n \\r \\t or \\x and two digits");
+    CONFIG("data = \"\"\n", "%s:1: data must be at least one character, got ''");
     CONFIG("dim = 8\0\n", "%s:1: the line holds a zero byte");
     CONFIG("dim = 8\r\ntime = x\r\n", "%s:2: time must be a whole number from 1 to 16777216, got 'x'");
     char longest[300];
@@ -263,6 +392,19 @@ static void refused_files(void **state) {
     refused_config(longest, sizeof longest, "%s:1: the line is longer than 198 characters");
     expect_refusal("--config=/nonexistent/x.ini", "", "cannot open \"/nonexistent/x.ini\": No such file or directory");
     expect_refusal("--config=/tmp", "", "cannot read \"/tmp\": it is a folder");
+}
+
+static void quoted_values(void **state) {
+    (void)state;
+    const char text[] = "data = \" \\\"a\\\\\\n\\t\\r\\x3b\\xe9= \"  ; said\nat=a \"b\" c\n";
+    char words[128];
+    const char *path = write_config(text, sizeof text - 1);
+    snprintf(words, sizeof words, "--config=%s", path);
+    mmrec_options o = expect_good(words, "");
+    assert_string_equal(mmrec_option_text(&o, MMREC_OPTION_data), " \"a\\\n\t\r;\xe9= ");
+    assert_string_equal(mmrec_option_text(&o, MMREC_OPTION_at), "a \"b\" c");
+    mmrec_options_free(&o);
+    unlink(path);
 }
 
 /* The line that just fits is read whole, and a file without an end of line too. */
@@ -320,16 +462,23 @@ static void collect(void *context, const char *text, size_t size) {
 
 static void help_fits(void **state) {
     (void)state;
-    static help_text help;
-    mmrec_options_help("mmrec-bench", "Times.\n", (mmrec_option_writer){collect, &help});
-    for (int i = 0; i < MMREC_OPTIONS; i++) {
-        char flag[64];
-        snprintf(flag, sizeof flag, "\n  --%s ", mmrec_option_get((mmrec_option_id)i)->flag);
-        assert_non_null(strstr(help.text, flag));
-    }
-    for (char *line = strtok(help.text, "\n"); line; line = strtok(NULL, "\n")) {
-        if (strlen(line) > 80) fail_msg("%zu columns: %s", strlen(line), line);
-        assert_true(line[strlen(line) - 1] != ' ');
+    for (int p = 0; p < MMREC_PROGRAMS; p++) {
+        static help_text help;
+        memset(&help, 0, sizeof help);
+        mmrec_options_help((mmrec_program)p, (mmrec_option_writer){collect, &help});
+        assert_non_null(strstr(help.text, mmrec_program_name((mmrec_program)p)));
+        for (int i = 0; i < MMREC_OPTIONS; i++) {
+            char flag[64];
+            if (!mmrec_option_taken((mmrec_program)p, (mmrec_option_id)i)) continue;
+            snprintf(flag, sizeof flag, "\n  --%s ", mmrec_option_get((mmrec_option_id)i)->flag);
+            const char *at = strstr(help.text, flag);
+            assert_non_null(at);
+            assert_null(strstr(at + 1, flag));
+        }
+        for (char *line = strtok(help.text, "\n"); line; line = strtok(NULL, "\n")) {
+            if (strlen(line) > 80) fail_msg("%zu columns: %s", strlen(line), line);
+            assert_true(line[strlen(line) - 1] != ' ');
+        }
     }
 }
 
@@ -344,20 +493,24 @@ static void nearest(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),
-        cmocka_unit_test(table_is_sound),
-        cmocka_unit_test(values),
-        cmocka_unit_test(precedence),
-        cmocka_unit_test(refused_words),
-        cmocka_unit_test(refused_values),
-        cmocka_unit_test(refused_axes),
-        cmocka_unit_test(refused_files),
-        cmocka_unit_test(longest_line),
-        cmocka_unit_test(help_fits),
-        cmocka_unit_test(repeats_are_bounded),
-        cmocka_unit_test(nearest),
-        cmocka_unit_test(config_without_memory),
-        cmocka_unit_test(sampling_defaults),
+        cmocka_unit_test_setup(defaults, to_bench),
+        cmocka_unit_test_setup(table_is_sound, to_bench),
+        cmocka_unit_test_setup(programs, to_bench),
+        cmocka_unit_test_setup(every_flag_is_found, to_bench),
+        cmocka_unit_test_setup(sizes, to_bench),
+        cmocka_unit_test_setup(quoted_values, to_bench),
+        cmocka_unit_test_setup(values, to_bench),
+        cmocka_unit_test_setup(precedence, to_bench),
+        cmocka_unit_test_setup(refused_words, to_bench),
+        cmocka_unit_test_setup(refused_values, to_bench),
+        cmocka_unit_test_setup(refused_axes, to_bench),
+        cmocka_unit_test_setup(refused_files, to_bench),
+        cmocka_unit_test_setup(longest_line, to_bench),
+        cmocka_unit_test_setup(help_fits, to_bench),
+        cmocka_unit_test_setup(repeats_are_bounded, to_bench),
+        cmocka_unit_test_setup(nearest, to_bench),
+        cmocka_unit_test_setup(config_without_memory, to_bench),
+        cmocka_unit_test_setup(sampling_defaults, to_bench),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
