@@ -13,7 +13,7 @@ YARDSTICKS = ("grid-barrier", "cudnn-lstm-fp16", "cudnn-lstm-bf16")
 HEAD = """# Recorded results
 
 Made by `profiles/table.py` from the JSON files in the folders beside it; do not edit. `profiles/record.sh FOLDER` records
-a processor, `tests/gpu/run` a GPU. What the columns mean: [docs/bench.md](../docs/bench.md); how to read a profile:
+a processor, `tests/gpu/run` a GPU, `mmrec-train --study` a study. What the columns mean: [docs/bench.md](../docs/bench.md); how to read a profile:
 [docs/profiles.md](../docs/profiles.md).
 """
 
@@ -105,11 +105,21 @@ def host_section(folder, documents):
             f"Quoted in [docs/cpu-speed.md](../docs/cpu-speed.md). Recorded: {names}.\n")
 
 
+def study_section(folder, study):
+    """The verdicts, as the study has worded them; its own page has the tables."""
+    verdicts = "\n\n".join(verdict["text"] for verdict in study["verdicts"])
+    return (f"\n## Study {study['study']} on {study['data']['name']} ([{folder.name}]({folder.name}/report.md))\n\n"
+            f"{study['steps']} steps, {len(study['seeds'])} seeds. {verdicts}\n")
+
+
 def page():
-    devices, hosts = "", ""
+    devices, hosts, studies = "", "", ""
     for folder in sorted(p for p in HERE.iterdir() if p.is_dir()):
         documents = load(folder)
         documents = {n: d for n, d in documents.items() if not (d.get("device") or {}).get("emulated")}
+        if documents.get("results", {}).get("schema") == "mmrec.study":
+            studies += study_section(folder, documents["results"])
+            continue
         if any(d.get("device") for d in documents.values()):
             devices += device_section(folder, documents)
         elif documents:
@@ -119,7 +129,7 @@ def page():
             ["", "gpu"], [[what, NO_DEVICE] for what in ("small", "medium", "recurrence, D 512 to 2048, B 1 to 64",
                                                          "the same by one grid barrier a step",
                                                          "cuDNN's LSTM of the same sizes, fp16 and bf16")])
-    return HEAD + devices + hosts
+    return HEAD + devices + hosts + studies
 
 
 if __name__ == "__main__":

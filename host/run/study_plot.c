@@ -168,7 +168,7 @@ void study_plot_script(const study *s, mmrec_buffer *out) {
     add_terminals(auxiliary ? 920 : 500, out);
     mmrec_buffer_format(out,
                         "set output 'plot.'.kind\n"
-                        "set multiplot layout %d,2 margins 0.085,0.985,%g,%g spacing 0.1,0.15\n"
+                        "set multiplot layout %d,2 margins 0.085,0.97,%g,%g spacing 0.1,0.15\n"
                         "set grid back lt 1 lw 1 lc rgb '#d8d8d8'\nset border lc rgb '#404040'\n"
                         "set key at screen 0.5,0.985 center top vertical maxrows 1 samplen 3\n"
                         "set xlabel 'steps of training'\nset xrange [0:%lld]\n",
@@ -177,9 +177,9 @@ void study_plot_script(const study *s, mmrec_buffer *out) {
     mmrec_buffer_text(out, "unset key\n"); /* the colours are the same everywhere */
     add_panel(s, &difference, out);
     if (auxiliary) {
-        mmrec_buffer_text(out, "set logscale y\n"); /* those of planning and deep lie far apart */
+        mmrec_buffer_text(out, "set logscale y\nset format y '10^{%T}'\n"); /* planning and deep lie far apart */
         add_panel(s, &aux, out);
-        mmrec_buffer_text(out, "unset logscale y\n");
+        mmrec_buffer_text(out, "unset logscale y\nset format y\n");
         add_panel(s, &cosine, out);
     }
     mmrec_buffer_text(out, "unset multiplot\nunset output\n}\n");

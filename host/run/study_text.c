@@ -14,7 +14,7 @@ static void number(const study_figure_def *def, double value, char *text, size_t
     if (def->style == STUDY_BYTES)
         snprintf(text, size, "%s", mmrec_units_bytes_text(value, bytes));
     else if (def->style == STUDY_GENERAL && fabs(value) < 1e4)
-        snprintf(text, size, "%.*g", def->digits, value);
+        snprintf(text, size, "%#.*g", def->digits, value);
     else
         snprintf(text, size, "%.*f", def->style == STUDY_GENERAL ? 0 : def->digits, value);
 }
