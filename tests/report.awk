@@ -12,6 +12,7 @@ function finish(    word, note) {
 /^[0-9]+\/[0-9]+ Test: / || /^Command: / || /^Directory: / || /^"[^"]*" start time/ || /^Output:$/ || /^-+$/ { next }
 /^<end of output>$/ { next }
 /^Test time = / { seconds = $4; next }
+/^Test Pass Reason:$/ { status = "Passed"; next } # PASS_REGULAR_EXPRESSION: there is no other line
 /^Test (Passed|Failed|Skipped|Timed Out)|^Test (timed|not)/ { status = $2 == "Passed." ? "Passed" : substr($0, 6); sub(/\.$/, "", status); next }
 /^"[^"]*" (end time|time elapsed)/ { next }
 /^End testing: / { finish(); next }

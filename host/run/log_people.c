@@ -64,8 +64,12 @@ int train_people_step(const train_log *log, const train_log_step *step, char lin
     add_losses(&p, log, r->loss_main, r->loss_aux);
     add_number(&p, " %#*.4g", 8, r->gradient_norm);
     add_number(&p, " %*.2e", 8, r->rate);
-    add_number(&p, " %*.2f", 8, (double)r->ns * 1e-6);
-    add_number(&p, " %*.0f", 8, log->ns > 0 ? (double)log->tokens / (double)log->ns * 1e9 : NAN);
+    if (mmrec_train_untimed(log->setup)) {
+        add(&p, " %8s %8s", "n/a", "n/a");
+    } else {
+        add_number(&p, " %*.2f", 8, (double)r->ns * 1e-6);
+        add_number(&p, " %*.0f", 8, log->ns > 0 ? (double)log->tokens / (double)log->ns * 1e9 : NAN);
+    }
     double bytes = (double)(step->device_bytes > 0 ? step->device_bytes : step->host_bytes);
     add(&p, " %8s", mmrec_units_bytes_text(bytes, memory));
     add_number(&p, " %*.4f", 8, r->growth);
@@ -80,7 +84,8 @@ int train_people_validation(const train_log *log, const mmrec_evaluation *e, uin
     if (isfinite(log->data->best_loss)) add(&p, "  %.4f above the best possible", e->loss - log->data->best_loss);
     if (isfinite(e->accuracy)) add(&p, "  accuracy %.4f", e->accuracy);
     if (isfinite(e->accuracy) && isfinite(log->data->best_accuracy)) add(&p, " of %.4f", log->data->best_accuracy);
-    add(&p, "  %lld batches in %s", (long long)e->batches, mmrec_units_time_text((double)ns, took));
+    add(&p, "  %lld batches", (long long)e->batches);
+    if (!mmrec_train_untimed(log->setup)) add(&p, " in %s", mmrec_units_time_text((double)ns, took));
     return p.used;
 }
 
@@ -217,7 +222,7 @@ int train_people_tail(const train_log_tail *tail, const mmrec_train_setup *setup
     add(&p, "%7s  step %lld of %lld (%s): %lld steps, %lld tokens in %s", "end", (long long)tail->totals.steps,
         (long long)setup->steps, train_stop_name(tail->stop), (long long)tail->steps, (long long)tail->tokens,
         mmrec_units_time_text(tail->wall_s * 1e9, wall));
-    if (tail->wall_s > 0) add(&p, ", %.0f tokens/s", (double)tail->tokens / tail->wall_s);
+    if (tail->wall_s > 0 && !mmrec_train_untimed(setup)) add(&p, ", %.0f tokens/s", (double)tail->tokens / tail->wall_s);
     add(&p, "; %lld skipped, %lld spikes; waited for data %lld times, %s", (long long)tail->totals.skipped,
         (long long)tail->totals.spikes, (long long)tail->waits, mmrec_units_time_text((double)tail->wait_ns, waited));
     if (tail->saved >= 0) add(&p, "; newest checkpoint: step %lld", (long long)tail->saved);

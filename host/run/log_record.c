@@ -132,6 +132,11 @@ static void put_losses(json_out out, const train_log *log, double main, double a
     json_put_real_if(out, "bits_per_byte", log->setup->data.path != NULL, main / M_LN2);
 }
 
+/* null where times mean nothing. */
+static void put_time(json_out out, const train_log *log, const char *key, uint64_t ns) {
+    json_put(out, key, mmrec_train_untimed(log->setup) ? json_null() : json_integer((json_int_t)ns));
+}
+
 bool train_record_step(train_log *log, const train_log_step *step) {
     const mmrec_train_record *s = step->record;
     char reason[256];
@@ -146,8 +151,9 @@ bool train_record_step(train_log *log, const train_log_step *step) {
     json_put_real(r.out, "learning_rate", s->rate);
     json_put_real(r.out, "h_growth", s->growth);
     json_put_whole(r.out, "tokens", s->tokens);
-    json_put_whole(r.out, "step_ns", (json_int_t)s->ns);
-    json_put_real_if(r.out, "tokens_per_s", s->ns > 0, (double)s->tokens / (double)s->ns * 1e9);
+    put_time(r.out, log, "step_ns", s->ns);
+    json_put_real_if(r.out, "tokens_per_s", s->ns > 0 && !mmrec_train_untimed(log->setup),
+                     (double)s->tokens / (double)s->ns * 1e9);
     json_put_whole(r.out, "memory_bytes", (json_int_t)step->host_bytes);
     json_put(r.out, "device_memory_bytes",
              log->setup->backend->device ? json_integer((json_int_t)step->device_bytes) : json_null());
@@ -170,7 +176,7 @@ bool train_record_validation(train_log *log, int64_t step, const mmrec_evaluatio
     json_put_whole(r.out, "batches", e->batches);
     json_put_whole(r.out, "tokens", e->tokens);
     json_put_whole(r.out, "asked", e->asked);
-    json_put_whole(r.out, "validation_ns", (json_int_t)ns);
+    put_time(r.out, log, "validation_ns", ns);
     json_put_known(r.out, "reason", isfinite(e->loss) ? "" : "the loss is not finite");
     return record_end(&r);
 }

@@ -238,3 +238,8 @@ mmrec_status mmrec_train_setup_data(mmrec_allocator *allocator, mmrec_io *io, mm
     if (status != MMREC_OK) mmrec_data_destroy(out);
     return status;
 }
+
+bool mmrec_train_untimed(const mmrec_train_setup *setup) {
+    const mmrec_device *device = setup->backend->device;
+    return device && device->info.emulated;
+}

@@ -72,6 +72,7 @@ static study_estimate estimate(const study_figure_def *def, const pairs *p, doub
 static mmrec_paired paired_steps(const study *s, int seed, int variant) {
     const study_run *a = &s->run[seed][0], *b = &s->run[seed][variant];
     int64_t steps = a->step_count < b->step_count ? a->step_count : b->step_count, first = study_untimed(steps);
+    if (mmrec_train_untimed(s->setup)) return (mmrec_paired){0};
     return mmrec_paired_of(a->step_ns + first, b->step_ns + first, (int)(steps - first));
 }
 

@@ -56,6 +56,7 @@ static void why_missing(const study *s, const study_summary *summary, const stud
     }
     bool diverged = count > 0 && s->run[last][variant].failure[0] && def->better != 0;
     const char *why = diverged && strcmp(def->missing, "not reached") != 0 ? "diverged" : def->missing;
+    if (def->ratio && mmrec_train_untimed(s->setup)) why = "no times, emulated"; /* ratios are those of times */
     text[0] = '\0';
     if (count > 0) snprintf(text, size, "%s (%d of %d)", why, count, summary->seeds);
 }

@@ -158,7 +158,7 @@ static mmrec_status look_at_all(race *r, int64_t step, mmrec_error *error) {
 
 /* ---- steps ---- */
 
-static void record_step(study_run *run, const mmrec_train_record *record) {
+static void record_step(study_run *run, const mmrec_train_record *record, bool untimed) {
     run->steps[run->step_count] = (study_step){.loss = record->loss,
                                                .loss_main = record->loss_main,
                                                .loss_aux = record->loss_aux,
@@ -166,7 +166,7 @@ static void record_step(study_run *run, const mmrec_train_record *record) {
                                                .growth = record->growth,
                                                .skipped = record->skipped,
                                                .spike = record->spike};
-    run->step_ns[run->step_count++] = (double)record->ns;
+    run->step_ns[run->step_count++] = untimed ? (double)NAN : (double)record->ns;
 }
 
 /* A guard that gives up ends this run, not the study. */
@@ -175,7 +175,7 @@ static mmrec_status step(race *r, lane *l, mmrec_error *error) {
     if (l->run->failure[0]) return MMREC_OK;
     mmrec_status status = mmrec_trainer_step(l->trainer, &record, error);
     if (status != MMREC_OK && status != MMREC_MISMATCH) return status;
-    record_step(l->run, &record);
+    record_step(l->run, &record, mmrec_train_untimed(&r->setup));
     if (status == MMREC_OK) return MMREC_OK;
     char text[MMREC_ERROR_MESSAGE];
     mmrec_error_text(error, text, sizeof text);

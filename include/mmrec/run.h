@@ -51,6 +51,9 @@ mmrec_status mmrec_train_setup_create(const mmrec_options *options, mmrec_train_
 mmrec_status mmrec_train_setup_data(mmrec_allocator *allocator, mmrec_io *io, mmrec_train_setup *setup,
                                     mmrec_data **out, mmrec_error *error) MMREC_MUST_CHECK;
 
+/* Whether times mean nothing here, and none are told: the device is emulated. */
+bool mmrec_train_untimed(const mmrec_train_setup *setup);
+
 /* Trains: lines on standard output, records to --log (docs/train.schema.json), checkpoints; warnings, and on a terminal
  * a bar, on standard error. `*code` is the exit status where OK is returned: 0, or 130 and 143 when a signal
  * (mmrec_measure_interrupt) stopped it; `stop_signal` (may be NULL) gives the signal's number, 0: none.

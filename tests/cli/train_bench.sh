@@ -71,11 +71,12 @@ what="outputs that cannot be written"
 [ $? -eq 2 ] || fail "a full standard output, and no exit 2"
 grep -q '^mmrec-train: cannot write .* bytes to standard output: No space left on device$' err || fail "$(cat err)"
 
-# Once it has a handler of its own for the signal.
+# Once it is that program and has a handler for the signal: the shell it is forked from has one too, and it begins with none.
 what="an interrupt"
 "$bin/mmrec-train" $any --data "$text" --backend cpu --max-time 100s >out 2>err &
 pid=$!
-until grep -q '^SigCgt:.*[2367abef]$' /proc/$pid/status || ! kill -0 $pid; do sleep 0.01; done
+ready() { grep -q '^Name:.*mmrec-train$' /proc/$pid/status && grep -q '^SigCgt:.*[2367abef]$' /proc/$pid/status; }
+until ready || ! kill -0 $pid; do sleep 0.01; done
 sleep 0.5
 kill -INT $pid
 wait $pid
