@@ -285,6 +285,15 @@ int64_t mmrec_graph_param_count(const mmrec_graph *graph) {
     return count;
 }
 
+int64_t mmrec_graph_largest_param(const mmrec_graph *graph) {
+    int64_t most = 0;
+    for (size_t i = 0; i < graph->tensor_count; i++) {
+        int64_t count = mmrec_shape_elements(&graph->tensors[i].shape);
+        if (graph->tensors[i].kind == MMREC_TENSOR_PARAM && count > most) most = count;
+    }
+    return most;
+}
+
 mmrec_work mmrec_graph_work(const mmrec_graph *graph, mmrec_phase phase) {
     mmrec_work sum = {0, 0, 0};
     for (size_t i = 0; i < graph->node_count; i++) {

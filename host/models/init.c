@@ -46,16 +46,6 @@ static void draw(spread s, uint64_t seed, uint64_t stream, double *values, int64
     }
 }
 
-static int64_t largest_param(const mmrec_graph *graph) {
-    int64_t most = 0;
-    for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(graph); t++) {
-        mmrec_tensor_info info = mmrec_graph_tensor_info(graph, t);
-        int64_t count = mmrec_shape_elements(&info.shape);
-        if (info.kind == MMREC_TENSOR_PARAM && count > most) most = count;
-    }
-    return most;
-}
-
 static mmrec_status write_all(mmrec_exec *exec, const mmrec_graph *graph, uint64_t seed, double *values,
                               mmrec_error *error) {
     uint64_t stream = init_stream;
@@ -72,7 +62,7 @@ static mmrec_status write_all(mmrec_exec *exec, const mmrec_graph *graph, uint64
 
 mmrec_status mmrec_model_init(mmrec_exec *exec, const mmrec_graph *graph, mmrec_allocator *allocator, uint64_t seed,
                               mmrec_error *error) {
-    size_t count = (size_t)largest_param(graph);
+    size_t count = (size_t)mmrec_graph_largest_param(graph);
     void *values = NULL;
     if (count == 0) return MMREC_OK;
     MMREC_TRY_WHILE(mmrec_alloc_zero(allocator, count, sizeof(double), MMREC_ALLOC_OTHER, &values, error), error,

@@ -60,22 +60,12 @@ static mmrec_status copy_parameter(mmrec_exec *from, mmrec_exec *to, mmrec_tenso
     return mmrec_exec_write(to, t, values, count, error);
 }
 
-static int64_t largest_parameter(const mmrec_graph *graph) {
-    int64_t most = 0;
-    for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(graph); t++) {
-        mmrec_tensor_info info = mmrec_graph_tensor_info(graph, t);
-        int64_t count = mmrec_shape_elements(&info.shape);
-        if (info.kind == MMREC_TENSOR_PARAM && count > most) most = count;
-    }
-    return most;
-}
-
 /* Initial values are drawn by the number of a parameter, which another variant's parameters shift: what variants share
  * is taken from the baseline. */
 static mmrec_status begin_alike(race *r, int variant, mmrec_error *error) {
     mmrec_exec *from = mmrec_trainer_exec(r->lanes[0].trainer), *to = mmrec_trainer_exec(r->lanes[variant].trainer);
     const mmrec_graph *graph = mmrec_exec_graph(to);
-    size_t count = (size_t)largest_parameter(graph);
+    size_t count = (size_t)mmrec_graph_largest_param(graph);
     void *values = NULL;
     MMREC_TRY(mmrec_alloc_zero(r->s->allocator, count, sizeof(double), MMREC_ALLOC_OTHER, &values, error));
     mmrec_status status = MMREC_OK;

@@ -193,16 +193,16 @@ typedef struct train_count {
 enum { TRAIN_COUNTS = 16 };
 int train_counts(mmrec_trainer *t, train_count counts[TRAIN_COUNTS]);
 
-/* The tensors of a checkpoint beside the parameters, in the backend's memory; false: not part of this moment's state.
- */
-typedef enum train_part { TRAIN_PARAMETER, TRAIN_FIRST, TRAIN_SECOND, TRAIN_ACCUMULATED, TRAIN_PARTS } train_part;
-bool train_has_sums(const mmrec_trainer *t); /* gradients that are being summed */
-bool train_has_state(const mmrec_trainer *t,
-                     int which); /* 0: the state before this step, 1: behind its last micro-batch */
-mmrec_status train_part_view(mmrec_trainer *t, const train_param *param, train_part part, mmrec_view *view,
+/* 0: the state before this step, 1: behind its last micro-batch; false: not part of this moment's checkpoint. */
+bool train_has_state(const mmrec_trainer *t, int which);
+/* The tensors of a checkpoint, in the backend's memory and in its order: of each parameter its values, its two moments
+ * and, within a step, its summed gradient; and the carried states. `least` is the smallest value one may hold. */
+typedef mmrec_status (*train_visit)(const void *context, const char *name, const mmrec_view *view, double least,
+                                    mmrec_error *error);
+mmrec_status train_each_part(mmrec_trainer *t, train_visit visit, const void *context,
                              mmrec_error *error) MMREC_MUST_CHECK;
-const char *train_part_name(const train_param *param, train_part part, char *text, size_t size);
-const char *train_state_name(int moment, int64_t layer, int state, char *text, size_t size);
+mmrec_status train_each_state(mmrec_trainer *t, train_visit visit, const void *context,
+                              mmrec_error *error) MMREC_MUST_CHECK;
 /* Elements of the largest tensor of a checkpoint. */
 int64_t train_largest(const mmrec_trainer *t);
 

@@ -1,4 +1,5 @@
 /* What a checkpoint holds: the one list of everything in it, for saving and for loading. */
+#include <math.h>
 #include <stdio.h>
 
 #include "trainer_impl.h"
@@ -118,26 +119,30 @@ int train_counts(mmrec_trainer *t, train_count counts[TRAIN_COUNTS]) {
 
 /* ---- tensors ---- */
 
-bool train_has_sums(const mmrec_trainer *t) { return t->step.good > 0; }
+/* What a checkpoint holds by parameter. */
+typedef enum train_part { TRAIN_PARAMETER, TRAIN_FIRST, TRAIN_SECOND, TRAIN_ACCUMULATED, TRAIN_PARTS } train_part;
+
+/* Gradients that are being summed. */
+static bool has_sums(const mmrec_trainer *t) { return t->step.good > 0; }
 
 bool train_has_state(const mmrec_trainer *t, int moment) {
     return t->config.stream && (moment == TRAIN_BEFORE ? t->carried : t->step.good > 0);
 }
 
-const char *train_part_name(const train_param *param, train_part part, char *text, size_t size) {
+static const char *part_name(const train_param *param, train_part part, char *text, size_t size) {
     static const char *const prefix[TRAIN_PARTS] = {"", "optimizer.first.", "optimizer.second.", "accumulated."};
     snprintf(text, size, "%s%s", prefix[part], param->name);
     return text;
 }
 
-const char *train_state_name(int moment, int64_t layer, int state, char *text, size_t size) {
+static const char *state_name(int moment, int64_t layer, int state, char *text, size_t size) {
     static const char *const names[TRAIN_STATES] = {"h", "mem_k", "mem_v"};
     snprintf(text, size, "%s.%lld.%s", moment == TRAIN_BEFORE ? "state" : "next", (long long)layer, names[state]);
     return text;
 }
 
-mmrec_status train_part_view(mmrec_trainer *t, const train_param *param, train_part part, mmrec_view *view,
-                             mmrec_error *error) {
+static mmrec_status part_view(mmrec_trainer *t, const train_param *param, train_part part, mmrec_view *view,
+                              mmrec_error *error) {
     mmrec_view moments[2];
     if (part == TRAIN_FIRST || part == TRAIN_SECOND) {
         MMREC_TRY(mmrec_optimizer_moments(t->optimizer, param->tensor, moments, error));
@@ -148,12 +153,44 @@ mmrec_status train_part_view(mmrec_trainer *t, const train_param *param, train_p
     return MMREC_OK;
 }
 
+mmrec_status train_each_part(mmrec_trainer *t, train_visit visit, const void *context, mmrec_error *error) {
+    int parts = has_sums(t) ? TRAIN_PARTS : TRAIN_ACCUMULATED;
+    char name[MMREC_SAFETENSORS_MAX_NAME];
+    for (int64_t i = 0; i < t->param_count * parts; i++) {
+        const train_param *param = &t->params[i % t->param_count];
+        train_part part = (train_part)(i / t->param_count);
+        mmrec_view view;
+        MMREC_TRY(part_view(t, param, part, &view, error));
+        part_name(param, part, name, sizeof name);
+        MMREC_TRY(visit(context, name, &view, part == TRAIN_SECOND ? 0 : -INFINITY, error));
+    }
+    return MMREC_OK;
+}
+
+static mmrec_status each_state_at(mmrec_trainer *t, int moment, train_visit visit, const void *context,
+                                  mmrec_error *error) {
+    char name[64];
+    for (int64_t i = 0; i < t->config.model.layers * TRAIN_STATES; i++) {
+        int64_t layer = i / TRAIN_STATES;
+        int state = (int)(i % TRAIN_STATES);
+        mmrec_view view = train_carry_view(t, &t->carry[moment], layer, state);
+        state_name(moment, layer, state, name, sizeof name);
+        MMREC_TRY(visit(context, name, &view, -INFINITY, error));
+    }
+    return MMREC_OK;
+}
+
+mmrec_status train_each_state(mmrec_trainer *t, train_visit visit, const void *context, mmrec_error *error) {
+    for (int moment = 0; moment < TRAIN_MOMENTS; moment++) {
+        if (train_has_state(t, moment)) MMREC_TRY(each_state_at(t, moment, visit, context, error));
+    }
+    return MMREC_OK;
+}
+
 int64_t train_largest(const mmrec_trainer *t) {
     const mmrec_train_config *c = &t->config;
     int64_t most = c->stream ? c->batch * c->model.slots * c->model.dim : 1;
+    int64_t param = mmrec_graph_largest_param(t->net.graph);
     if (most < t->param_count) most = t->param_count;
-    for (int64_t i = 0; i < t->param_count; i++) {
-        if (t->params[i].count > most) most = t->params[i].count;
-    }
-    return most;
+    return most < param ? param : most;
 }

@@ -1,6 +1,5 @@
 /* Everything that the next step depends on, out of a checkpoint. What it says is checked as it is read: the file may be
  * whole and still not belong here, or hold numbers that would spread. */
-#include <errno.h>
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -143,40 +142,12 @@ static mmrec_status check_values(const loading *l, const char *name, int64_t cou
     return MMREC_OK;
 }
 
-static mmrec_status get_view(const loading *l, const char *name, const mmrec_view *view, double low,
+static mmrec_status get_view(const void *context, const char *name, const mmrec_view *view, double least,
                              mmrec_error *error) {
+    const loading *l = context;
     MMREC_TRY(mmrec_checkpoint_get(l->from, name, &view->shape, l->values, error));
-    MMREC_TRY(check_values(l, name, mmrec_shape_elements(&view->shape), low, error));
+    MMREC_TRY(check_values(l, name, mmrec_shape_elements(&view->shape), least, error));
     return mmrec_exec_write_view(l->trainer->net.exec, view, l->values, error);
-}
-
-static mmrec_status get_parameters(const loading *l, mmrec_error *error) {
-    mmrec_trainer *t = l->trainer;
-    int parts = train_has_sums(t) ? TRAIN_PARTS : TRAIN_ACCUMULATED;
-    char name[MMREC_SAFETENSORS_MAX_NAME];
-    for (int64_t i = 0; i < t->param_count * parts; i++) {
-        const train_param *param = &t->params[i % t->param_count];
-        train_part part = (train_part)(i / t->param_count);
-        mmrec_view view;
-        MMREC_TRY(train_part_view(t, param, part, &view, error));
-        train_part_name(param, part, name, sizeof name);
-        MMREC_TRY(get_view(l, name, &view, part == TRAIN_SECOND ? 0 : -INFINITY, error));
-    }
-    mmrec_exec_params_changed(t->net.exec);
-    return MMREC_OK;
-}
-
-static mmrec_status get_state(const loading *l, int moment, mmrec_error *error) {
-    mmrec_trainer *t = l->trainer;
-    const train_carry *carry = &t->carry[moment];
-    char name[64];
-    for (int64_t i = 0; i < t->config.model.layers * TRAIN_STATES; i++) {
-        int64_t layer = i / TRAIN_STATES;
-        int state = (int)(i % TRAIN_STATES);
-        mmrec_view view = train_carry_view(t, carry, layer, state);
-        MMREC_TRY(get_view(l, train_state_name(moment, layer, state, name, sizeof name), &view, -INFINITY, error));
-    }
-    return MMREC_OK;
 }
 
 /* Every step that was made has entered its loss, so the window's length is known. */
@@ -203,11 +174,10 @@ static mmrec_status get_all(const loading *l, mmrec_error *error) {
     mmrec_trainer *t = l->trainer;
     MMREC_TRY(check_keys(l, error));
     MMREC_TRY(get_progress(l, error));
-    MMREC_TRY(get_parameters(l, error));
+    MMREC_TRY(train_each_part(t, get_view, l, error));
+    mmrec_exec_params_changed(t->net.exec);
     MMREC_TRY(get_guards(l, error));
-    for (int moment = 0; moment < TRAIN_MOMENTS; moment++) {
-        if (train_has_state(t, moment)) MMREC_TRY(get_state(l, moment, error));
-    }
+    MMREC_TRY(train_each_state(t, get_view, l, error));
     return train_loader(t, error);
 }
 

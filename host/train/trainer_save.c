@@ -10,36 +10,12 @@ typedef struct saving {
     double *values;
 } saving;
 
-static mmrec_status put_view(const saving *s, const char *name, const mmrec_view *view, mmrec_error *error) {
+static mmrec_status put_view(const void *context, const char *name, const mmrec_view *view, double least,
+                             mmrec_error *error) {
+    const saving *s = context;
+    (void)least;
     MMREC_TRY(mmrec_exec_read_view(s->trainer->net.exec, view, s->values, error));
     return mmrec_checkpoint_put(s->to, name, s->dtype, &view->shape, s->values, error);
-}
-
-static mmrec_status put_parameters(const saving *s, mmrec_error *error) {
-    mmrec_trainer *t = s->trainer;
-    int parts = train_has_sums(t) ? TRAIN_PARTS : TRAIN_ACCUMULATED;
-    char name[MMREC_SAFETENSORS_MAX_NAME];
-    for (int64_t i = 0; i < t->param_count * parts; i++) {
-        const train_param *param = &t->params[i % t->param_count];
-        train_part part = (train_part)(i / t->param_count);
-        mmrec_view view;
-        MMREC_TRY(train_part_view(t, param, part, &view, error));
-        MMREC_TRY(put_view(s, train_part_name(param, part, name, sizeof name), &view, error));
-    }
-    return MMREC_OK;
-}
-
-static mmrec_status put_state(const saving *s, int moment, mmrec_error *error) {
-    mmrec_trainer *t = s->trainer;
-    const train_carry *carry = &t->carry[moment];
-    char name[64];
-    for (int64_t i = 0; i < t->config.model.layers * TRAIN_STATES; i++) {
-        int64_t layer = i / TRAIN_STATES;
-        int state = (int)(i % TRAIN_STATES);
-        mmrec_view view = train_carry_view(t, carry, layer, state);
-        MMREC_TRY(put_view(s, train_state_name(moment, layer, state, name, sizeof name), &view, error));
-    }
-    return MMREC_OK;
 }
 
 /* The losses the spike guard remembers, and since when parameters are dead. */
@@ -86,12 +62,9 @@ static mmrec_status put_texts(const saving *s, mmrec_error *error) {
 
 static mmrec_status put_all(const saving *s, mmrec_error *error) {
     MMREC_TRY(put_texts(s, error));
-    MMREC_TRY(put_parameters(s, error));
+    MMREC_TRY(train_each_part(s->trainer, put_view, s, error));
     MMREC_TRY(put_guards(s, error));
-    for (int moment = 0; moment < TRAIN_MOMENTS; moment++) {
-        if (train_has_state(s->trainer, moment)) MMREC_TRY(put_state(s, moment, error));
-    }
-    return MMREC_OK;
+    return train_each_state(s->trainer, put_view, s, error);
 }
 
 mmrec_status mmrec_trainer_save(mmrec_trainer *t, mmrec_checkpoint *to, mmrec_error *error) {

@@ -131,6 +131,8 @@ mmrec_tensor_info mmrec_graph_tensor_info(const mmrec_graph *graph, mmrec_tensor
 mmrec_node_info mmrec_graph_node_info(const mmrec_graph *graph, int node);
 /* Number of trained values: elements of all parameters. */
 int64_t mmrec_graph_param_count(const mmrec_graph *graph);
+/* Elements of the largest parameter: room for any one of them. 0 without parameters. */
+int64_t mmrec_graph_largest_param(const mmrec_graph *graph);
 /* Work of all nodes of a phase: FLOPs, transcendentals, least bytes. */
 mmrec_work mmrec_graph_work(const mmrec_graph *graph, mmrec_phase phase);
 

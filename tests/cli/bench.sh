@@ -4,33 +4,15 @@
 #   bench.sh BIN SOURCE
 bin=$1 source=$2
 [ -x "$bin/mmrec-bench" ] && [ -x "$bin/mmrec-parity" ] || { echo "the programs are not in $bin"; exit 1; }
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-for name in $(env | sed -n 's/^\(MMREC_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+. "$source/tests/cli/rig.sh"
 cd "$work" || exit 1
-schema=$source/docs/bench.schema.json
+schema=$source/docs/bench.schema.json kind=json
 small="--dim 16 --heads 2 --vocab 20 --slots 16"
 tiny="$small --time 6 --batch 2"
 # As loose an interval as can be asked for: a series ends with its twentieth sample, however loaded the machine is.
 fast="--warmup 1ms --min-time 2ms --max-time 5s --target-ci 100% --threads 2"
-failed=0
 
-fail() { failed=$((failed + 1)); echo "FAILED: $*"; }
-expect() { # STATUS COMMAND...: runs it, with standard output in out and standard error in err
-    status=$1; shift
-    "$@" >out 2>err
-    got=$?
-    [ $got -eq "$status" ] || fail "exit $got instead of $status: $*: $(head -c 300 err)"
-}
 bench() { expect 0 "$bin/mmrec-bench" "$@"; }
-holds() { grep -q -e "$2" "$1" || fail "no line like '$2' in $1 (after: $what)"; }
-lacks() { ! grep -q -e "$2" "$1" || fail "a line like '$2' in $1 (after: $what)"; }
-valid() { "$bin/cli_check" json "$schema" "$1" || fail "$1 does not follow the schema (after: $what)"; }
-rows() { "$bin/cli_check" csv "$1" "$2" || fail "$1 is not the CSV it should be (after: $what)"; }
-is() { # FILE PATH VALUE
-    value=$("$bin/cli_check" get "$1" "$2")
-    [ "$value" = "$3" ] || fail "$2 is $value and not $3 in $1 (after: $what)"
-}
 
 what="both sides"
 bench $tiny $fast --seed 18446744073709551615 --export-json deep/er/both.json --export-csv both.csv --export-markdown both.md

@@ -9,9 +9,7 @@ bin=$1 source=$2 list=$3 updated=$4
 for name in mmrec-bench mmrec-parity mmrec-train; do
     [ -x "$bin/$name" ] || { echo "$name is not in $bin"; exit 1; }
 done
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-for name in $(env | sed -n 's/^\(MMREC_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+. "$source/tests/cli/rig.sh"
 PATH=$bin:$PATH FIXTURES=$source/tests/golden/fixtures
 export PATH FIXTURES
 . "$source/tests/cli/bad_files.sh"

@@ -5,30 +5,12 @@
 #   study.sh BIN SOURCE
 bin=$1 source=$2
 [ -x "$bin/mmrec-train" ] && [ -x "$bin/cli_check" ] || { echo "the programs are not in $bin"; exit 1; }
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-for name in $(env | sed -n 's/^\(MMREC_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+. "$source/tests/cli/rig.sh"
 cd "$work" || exit 1
-schema=$source/docs/study.schema.json
+schema=$source/docs/study.schema.json kind=json
 tiny="--dim 8 --heads 2 --slots 16 --level 1 --time 12 --batch 2 --threads 1 --seeds 2 --steps 12 --val-every 5 --val-batches 2"
-failed=0
 
-fail() { failed=$((failed + 1)); echo "FAILED: $*"; }
-expect() { # STATUS COMMAND...: runs it, with standard output in out and standard error in err
-    status=$1; shift
-    "$@" >out 2>err
-    got=$?
-    [ $got -eq "$status" ] || fail "exit $got instead of $status: $*: $(head -c 300 err)"
-}
 study() { expect 0 "$bin/mmrec-train" $tiny "$@"; }
-holds() { grep -q -e "$2" "$1" || fail "no line like '$2' in $1 (after: $what)"; }
-lacks() { ! grep -q -e "$2" "$1" || fail "a line like '$2' in $1 (after: $what)"; }
-valid() { "$bin/cli_check" json "$schema" "$1" || fail "$1 does not follow the schema (after: $what)"; }
-rows() { "$bin/cli_check" csv "$1" "$2" || fail "$1 is not the CSV it should be (after: $what)"; }
-is() { # FILE PATH VALUE
-    value=$("$bin/cli_check" get "$1" "$2")
-    [ "$value" = "$3" ] || fail "$2 is $value and not $3 in $1 (after: $what)"
-}
 whole() { # FOLDER POINTS STEPS: every file of a study
     valid "$1/results.json"
     rows "$1/curves.csv" "$2"

@@ -4,31 +4,18 @@
 #   train.sh BIN SOURCE
 bin=$1 source=$2
 [ -x "$bin/mmrec-train" ] || { echo "the programs are not in $bin"; exit 1; }
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-for name in $(env | sed -n 's/^\(MMREC_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+. "$source/tests/cli/rig.sh"
 cd "$work" || exit 1
-schema=$source/docs/train.schema.json
+schema=$source/docs/train.schema.json kind=jsonl
 text=$source/tests/golden/text/harbour.txt
 model="--dim 16 --heads 2 --layers 2 --slots 16 --level 1 --batch 2 --threads 1 --backend cpu"
 tiny="--data $text $model --time 16 --val-batches 2"
-failed=0
 
-fail() { failed=$((failed + 1)); echo "FAILED: $*"; }
-expect() { # STATUS COMMAND...: runs it, with standard output in out and standard error in err
-    status=$1; shift
-    "$@" >out 2>err
-    got=$?
-    [ $got -eq "$status" ] || fail "exit $got instead of $status: $*: $(head -c 300 err)"
-}
 train() { expect 0 "$bin/mmrec-train" "$@"; [ ! -s err ] || fail "on standard error: $(head -1 err) (after: $what)"; }
 refused() { # STATUS ARGUMENTS: ends with that status and, beside warnings, one line on standard error
     expect "$1" "$bin/mmrec-train" $2
     [ "$(grep -vc '^mmrec: warning: ' err)" -eq 1 ] || fail "not one line: $2: $(cat err)"
 }
-holds() { grep -q -e "$2" "$1" || fail "no line like '$2' in $1 (after: $what)"; }
-lacks() { ! grep -q -e "$2" "$1" || fail "a line like '$2' in $1 (after: $what)"; }
-valid() { "$bin/cli_check" jsonl "$schema" "$1" || fail "$1 does not follow the schema (after: $what)"; }
 counts() { # FILE PATTERN NUMBER
     [ "$(grep -c -e "$2" "$1")" -eq "$3" ] || fail "$(grep -c -e "$2" "$1") lines like '$2' in $1 and not $3 (after: $what)"
 }

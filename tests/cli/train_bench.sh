@@ -4,22 +4,12 @@
 #   train_bench.sh BIN SOURCE CUDA      CUDA: "emulated", or anything else
 bin=$1 source=$2 cuda=$3
 [ -x "$bin/mmrec-train" ] || { echo "the programs are not in $bin"; exit 1; }
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-for name in $(env | sed -n 's/^\(MMREC_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+. "$source/tests/cli/rig.sh"
 cd "$work" || exit 1
 text=$source/tests/golden/text/harbour.txt
 any="--bench --heads 2 --slots 16 --level 1 --threads 1"
 tiny="$any --dim 16 --layers 2 --batch 2 --time 16 --max-time 60ms"
-failed=0
 
-fail() { failed=$((failed + 1)); echo "FAILED: $*"; }
-expect() { # STATUS COMMAND...: runs it, with standard output in out and standard error in err
-    status=$1; shift
-    "$@" >out 2>err
-    got=$?
-    [ $got -eq "$status" ] || fail "exit $got instead of $status: $*: $(head -c 300 err)"
-}
 bench() { # ARGUMENTS
     expect 0 "$bin/mmrec-train" "$@"
     [ ! -s err ] || fail "on standard error: $(head -1 err) (after: $what)"

@@ -118,4 +118,20 @@ static inline void read_named(rig *r, const char *name, double *values, int64_t 
     must(mmrec_exec_read(r->exec, mmrec_graph_find(r->graph, name), values, count, &error), &error);
 }
 
+/* A tensor moves by `step` along a random direction of its own; direction * gradient is added to `slope`. */
+static inline void move_tensor(rig *r, mmrec_tensor t, double step, double *slope) {
+    static double values[MAX_VALUES], gradient[MAX_VALUES];
+    mmrec_error error = {0};
+    mmrec_shape shape = mmrec_graph_tensor_info(r->graph, t).shape;
+    int64_t count = mmrec_shape_elements(&shape);
+    must(mmrec_exec_read(r->exec, t, values, count, &error), &error);
+    must(mmrec_exec_read(r->exec, mmrec_graph_gradient(r->graph, t), gradient, count, &error), &error);
+    for (int64_t i = 0; i < count; i++) {
+        double direction = mmrec_rng_normal(9, (uint64_t)t, (uint64_t)i);
+        *slope += direction * gradient[i];
+        values[i] += step * direction;
+    }
+    must(mmrec_exec_write(r->exec, t, values, count, &error), &error);
+}
+
 #endif

@@ -189,19 +189,10 @@ static void test_parts_add_up(void **state) {
 /* Carried memory moves by `step` along one random direction; returns direction * gradient, summed. */
 static double move_memory(rig *r, double step) {
     double slope = 0;
-    mmrec_error error = {0};
     for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(r->graph); t++) {
-        static double values[MAX_VALUES], gradient[MAX_VALUES];
         mmrec_tensor_info info = mmrec_graph_tensor_info(r->graph, t);
         if (strncmp(info.name, "state.", 6) != 0 || !strstr(info.name, ".mem_")) continue;
-        int64_t count = read_gradient(r, info.name, gradient);
-        must(mmrec_exec_read(r->exec, t, values, count, &error), &error);
-        for (int64_t i = 0; i < count; i++) {
-            double direction = mmrec_rng_normal(9, (uint64_t)t, (uint64_t)i);
-            slope += direction * gradient[i];
-            values[i] += step * direction;
-        }
-        must(mmrec_exec_write(r->exec, t, values, count, &error), &error);
+        move_tensor(r, t, step, &slope);
     }
     return slope;
 }
