@@ -372,18 +372,26 @@ static mmrec_status store_optional(mmrec_graph *graph, mmrec_error *error) {
     return mmrec_graph_status(graph, error);
 }
 
-static void forget_unread(mmrec_graph *graph) {
+static bool is_unread(const mmrec_graph *graph, const mmrec_op_def *def, const graph_node *node, int i) {
+    bool optional = (def->saved[i].flags & MMREC_ARG_OPTIONAL) != 0;
+    return optional && node->saved[i] && !graph_tensor_at(graph, node->saved[i])->recalled;
+}
+
+/* What a node needs of scratch may depend on what it stores. */
+static mmrec_status forget_unread(mmrec_graph *graph, mmrec_error *error) {
     for (size_t n = 0; n < graph->node_count; n++) {
         graph_node *node = &graph->nodes[n];
         const mmrec_op_def *def = graph_op_def(graph, node->op);
+        unsigned before = node->sizes.stored;
         for (int i = 0; i < mmrec_arg_count(def->saved) && node->pass == MMREC_FORWARD; i++) {
-            bool optional = (def->saved[i].flags & MMREC_ARG_OPTIONAL) != 0;
-            if (!optional || !node->saved[i] || graph_tensor_at(graph, node->saved[i])->recalled) continue;
+            if (!is_unread(graph, def, node, i)) continue;
             node->saved[i] = 0;
             node->sizes.stored &= ~(1u << i);
             memset(&node->sizes.saved[i], 0, sizeof node->sizes.saved[i]);
         }
+        if (node->sizes.stored != before) MMREC_TRY(mmrec_op_resolve(def, &node->sizes, error));
     }
+    return MMREC_OK;
 }
 
 static mmrec_status derive(derivation *d, const mmrec_seed *seeds, int seed_count, const mmrec_tensor *wanted,
@@ -395,7 +403,8 @@ static mmrec_status derive(derivation *d, const mmrec_seed *seeds, int seed_coun
     for (int i = 0; i < seed_count; i++) plant_seed(d, &seeds[i]);
     MMREC_TRY(reverse_all(d, recompute));
     zero_unreached(d, wanted, wanted_count);
-    forget_unread(d->graph);
+    MMREC_TRY(mmrec_graph_status(d->graph, d->error));
+    MMREC_TRY(forget_unread(d->graph, d->error));
     d->graph->layer = layer;
     d->graph->differentiated = true;
     return mmrec_graph_status(d->graph, d->error);

@@ -176,6 +176,10 @@ mmrec_tensor mmrec_graph_param(mmrec_graph *graph, const char *name, mmrec_shape
     return named_tensor(graph, MMREC_TENSOR_PARAM, graph->real, name, shape);
 }
 
+void mmrec_graph_initial(mmrec_graph *graph, mmrec_tensor param, mmrec_initial initial) {
+    if (graph->error.code == MMREC_OK && param) graph_tensor_at(graph, param)->initial = initial;
+}
+
 mmrec_tensor mmrec_graph_stack(mmrec_graph *graph, const char *name, mmrec_shape shape) {
     return named_tensor(graph, MMREC_TENSOR_STACK, graph->real, name, shape);
 }
@@ -186,6 +190,7 @@ static bool slice_is_free(const mmrec_graph *graph, mmrec_tensor base, int64_t f
     const graph_tensor *whole = graph_tensor_at(graph, base);
     for (mmrec_tensor t = whole->first_slice; t; t = graph_tensor_at(graph, t)->sibling) {
         const graph_tensor *slice = graph_tensor_at(graph, t);
+        if (slice->whole) return false;
         int64_t taken = whole->kind == MMREC_TENSOR_STACK ? mmrec_shape_elements(&slice->shape)
                                                           : mmrec_shape_columns(&slice->shape);
         if (first < slice->offset + taken && slice->offset < first + length) return false;
@@ -242,6 +247,35 @@ mmrec_tensor mmrec_graph_columns(mmrec_graph *graph, mmrec_tensor base, int64_t 
     return graph_new_slice(graph, base, tensor->kind, first, width, shape);
 }
 
+/* The view of a base in that shape that exists already, or 0. */
+static mmrec_tensor reshaped(const mmrec_graph *graph, mmrec_tensor base, const mmrec_shape *shape) {
+    mmrec_tensor slice = graph_tensor_at(graph, base)->first_slice;
+    bool same = slice && graph_tensor_at(graph, slice)->whole &&
+                mmrec_shape_equal(&graph_tensor_at(graph, slice)->shape, shape);
+    return same ? slice : 0;
+}
+
+mmrec_tensor mmrec_graph_reshape(mmrec_graph *graph, mmrec_tensor base, mmrec_shape shape) {
+    if (graph->error.code != MMREC_OK || !base) return 0;
+    const graph_tensor *tensor = graph_tensor_at(graph, base);
+    if (mmrec_shape_equal(&tensor->shape, &shape)) return base;
+    mmrec_tensor before = reshaped(graph, base, &shape);
+    if (before) return before;
+    bool given = !tensor->base && (tensor->kind == MMREC_TENSOR_VALUE || tensor->kind == MMREC_TENSOR_INPUT);
+    bool fits = mmrec_shape_valid(&shape) && mmrec_shape_elements(&shape) == mmrec_shape_elements(&tensor->shape);
+    if (!given || !fits || tensor->first_slice) {
+        char from[96], to[96];
+        mmrec_graph_refuse(graph, MMREC_SHAPE, "a %s of shape %s cannot be read as %s%s",
+                           given ? "value" : "slice or parameter", mmrec_shape_text(&tensor->shape, from, sizeof from),
+                           mmrec_shape_text(&shape, to, sizeof to),
+                           given && fits ? ": it is read in slices or in another shape" : "");
+        return 0;
+    }
+    mmrec_tensor view = graph_new_slice(graph, base, tensor->kind, 0, mmrec_shape_columns(&shape), shape);
+    if (view) graph_tensor_at(graph, view)->whole = true;
+    return view;
+}
+
 void mmrec_graph_keep(mmrec_graph *graph, mmrec_tensor tensor, const char *name) {
     if (graph->error.code != MMREC_OK || !tensor) return;
     graph_tensor_at(graph, graph_storage(graph, tensor))->keep = true;
@@ -266,7 +300,7 @@ int mmrec_graph_node_count(const mmrec_graph *graph) { return (int)graph->node_c
 mmrec_tensor_info mmrec_graph_tensor_info(const mmrec_graph *graph, mmrec_tensor tensor) {
     const graph_tensor *t = graph_tensor_at(graph, tensor);
     mmrec_tensor_info info = {
-        t->name ? t->name : "", t->kind, t->dtype, t->shape, t->base, t->offset, t->stride, t->layer};
+        t->name ? t->name : "", t->kind, t->dtype, t->shape, t->base, t->offset, t->stride, t->layer, t->initial};
     return info;
 }
 

@@ -12,10 +12,12 @@ typedef struct graph_tensor {
     mmrec_tensor base;
     int64_t offset, stride;
     int layer;
+    mmrec_initial initial;
     mmrec_tensor gradient;             /* 0 until differentiation makes one */
     mmrec_tensor first_slice, sibling; /* the slices of a base, newest first */
     mmrec_tensor copy;                 /* the same values in the other type, 0: none yet */
     mmrec_tensor source;               /* of a copy made by a REFRESH node: where its gradient goes; else 0 */
+    bool whole;                        /* a slice that is all of its base, in another shape */
     bool keep;                         /* readable until the end of the run */
     bool refreshed;                    /* made by a REFRESH node: valid until the parameters change again */
     bool recalled;                     /* saved: a backward node reads it */

@@ -6,6 +6,9 @@
 /* Weight of the long-term gate's state and of v in the block's sum; weight of q in the memory query. */
 static const double mix_v = 0.1, mix_q = 0.5;
 
+/* Standard deviation of the first memory. */
+static const double first_memory = 0.02;
+
 /* Places of dropout in a block: inside the sum, the GELU and the last sum; a draw is addressed by stream 3 layer +
  * place. */
 enum { DROP_SUM, DROP_HIDDEN, DROP_OUTPUT, DROP_PLACES };
@@ -36,6 +39,7 @@ static mmrec_affine stacked_param(mmrec_graph *graph, mmrec_affine stack, int pa
     mmrec_affine map;
     map.weight = mmrec_graph_stack_param(graph, stack.weight, part * dim * dim, weight, mmrec_shape2(dim, dim));
     map.bias = mmrec_graph_stack_param(graph, stack.bias, part * dim, bias, mmrec_shape1(dim));
+    mmrec_graph_initial(graph, map.weight, mmrec_initial_normal(1 / sqrt((double)dim)));
     return map;
 }
 
@@ -70,16 +74,16 @@ static void declare_decay(mmrec_graph *graph, const mmrec_model_config *c, weigh
 /* Every parameter of the configuration, also those this graph will not read: memory is shared between graphs. */
 static void declare(mmrec_graph *graph, const mmrec_model_config *c, weights *w) {
     int64_t dim = c->dim;
-    w->norm1 = mmrec_graph_param(graph, "norm1.weight", mmrec_shape1(dim));
+    w->norm1 = mmrec_param(graph, "norm1.weight", mmrec_shape1(dim), mmrec_initial_constant(1));
     declare_projections(graph, c, &w->project);
     declare_decay(graph, c, w);
     w->gate = mmrec_affine_param(graph, "gate", dim, dim);
     w->mdi = mmrec_affine_param(graph, "mdi_gate", dim, 2 * dim);
     w->query = mmrec_affine_param(graph, "memory.query", dim, dim);
     w->out = mmrec_affine_param(graph, "memory.out", dim, dim);
-    w->memory_k = mmrec_graph_param(graph, "memory.k", mmrec_shape2(c->slots, dim));
-    w->memory_v = mmrec_graph_param(graph, "memory.v", mmrec_shape2(c->slots, dim));
-    w->norm2 = mmrec_graph_param(graph, "norm2.weight", mmrec_shape1(dim));
+    w->memory_k = mmrec_param(graph, "memory.k", mmrec_shape2(c->slots, dim), mmrec_initial_normal(first_memory));
+    w->memory_v = mmrec_param(graph, "memory.v", mmrec_shape2(c->slots, dim), mmrec_initial_normal(first_memory));
+    w->norm2 = mmrec_param(graph, "norm2.weight", mmrec_shape1(dim), mmrec_initial_constant(1));
     w->ffn_in = mmrec_affine_param(graph, "ffn.in", c->ffn, dim);
     w->ffn_out = mmrec_affine_param(graph, "ffn.out", dim, c->ffn);
     if (c->uboo != MMREC_UBOO_PLANNING) return;
@@ -217,8 +221,9 @@ static void keep_results(mmrec_graph *graph, const mmrec_block *b) {
     mmrec_graph_keep(graph, b->mem_v, "mem_v");
 }
 
-mmrec_status mmrec_model_build_block(const mmrec_model_config *config, const mmrec_model_run *run, mmrec_graph *graph,
-                                     mmrec_error *error) {
+mmrec_status mmrec_block_build(const void *settings, const mmrec_model_run *run, mmrec_graph *graph,
+                               mmrec_error *error) {
+    const mmrec_model_config *config = settings;
     mmrec_shape sequence = mmrec_shape3(run->batch, run->time, config->dim);
     mmrec_shape memory = mmrec_shape3(run->batch, config->slots, config->dim);
     mmrec_block b = {0};

@@ -1,16 +1,41 @@
 /* Helpers of the models: parameters, single nodes, weighted sums. */
 #include "build.h"
 
+#include <math.h>
 #include <stdio.h>
 
-mmrec_affine mmrec_affine_param(mmrec_graph *graph, const char *name, int64_t out, int64_t in) {
+mmrec_initial mmrec_initial_constant(double value) {
+    return (mmrec_initial){.kind = MMREC_INITIAL_CONSTANT, .mean = value};
+}
+
+mmrec_initial mmrec_initial_normal(double deviation) {
+    return (mmrec_initial){.kind = MMREC_INITIAL_NORMAL, .spread = deviation};
+}
+
+mmrec_initial mmrec_initial_uniform(double bound) {
+    return (mmrec_initial){.kind = MMREC_INITIAL_UNIFORM, .spread = bound};
+}
+
+mmrec_tensor mmrec_param(mmrec_graph *graph, const char *name, mmrec_shape shape, mmrec_initial initial) {
+    mmrec_tensor param = mmrec_graph_param(graph, name, shape);
+    mmrec_graph_initial(graph, param, initial);
+    return param;
+}
+
+mmrec_affine mmrec_affine_drawn(mmrec_graph *graph, const char *name, int64_t out, int64_t in, mmrec_initial weight,
+                                mmrec_initial bias) {
     char text[64];
     mmrec_affine map;
     snprintf(text, sizeof text, "%s.weight", name);
-    map.weight = mmrec_graph_param(graph, text, mmrec_shape2(out, in));
+    map.weight = mmrec_param(graph, text, mmrec_shape2(out, in), weight);
     snprintf(text, sizeof text, "%s.bias", name);
-    map.bias = mmrec_graph_param(graph, text, mmrec_shape1(out));
+    map.bias = mmrec_param(graph, text, mmrec_shape1(out), bias);
     return map;
+}
+
+mmrec_affine mmrec_affine_param(mmrec_graph *graph, const char *name, int64_t out, int64_t in) {
+    return mmrec_affine_drawn(graph, name, out, in, mmrec_initial_normal(1 / sqrt((double)in)),
+                              mmrec_initial_constant(0));
 }
 
 mmrec_tensor mmrec_affine_apply(mmrec_graph *graph, mmrec_affine map, mmrec_tensor x) {

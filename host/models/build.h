@@ -4,6 +4,8 @@
 #ifndef MMREC_MODELS_BUILD_H
 #define MMREC_MODELS_BUILD_H
 
+#include <stddef.h>
+
 #include "mmrec/model.h"
 
 enum { MMREC_LAYERS_MAX = 4096 };
@@ -13,8 +15,16 @@ typedef struct mmrec_affine {
     mmrec_tensor weight, bias;
 } mmrec_affine;
 
-/* Parameters "<name>.weight" and "<name>.bias". */
+/* What parameters begin with: one value; normal with that standard deviation; uniform in [-bound, bound). */
+mmrec_initial mmrec_initial_constant(double value);
+mmrec_initial mmrec_initial_normal(double deviation);
+mmrec_initial mmrec_initial_uniform(double bound);
+/* A parameter and what it begins with. */
+mmrec_tensor mmrec_param(mmrec_graph *graph, const char *name, mmrec_shape shape, mmrec_initial initial);
+/* Parameters "<name>.weight" and "<name>.bias". Without more: weight normal with deviation 1 / sqrt(in), bias 0. */
 mmrec_affine mmrec_affine_param(mmrec_graph *graph, const char *name, int64_t out, int64_t in);
+mmrec_affine mmrec_affine_drawn(mmrec_graph *graph, const char *name, int64_t out, int64_t in, mmrec_initial weight,
+                                mmrec_initial bias);
 /* x W^T + b */
 mmrec_tensor mmrec_affine_apply(mmrec_graph *graph, mmrec_affine map, mmrec_tensor x);
 
@@ -55,11 +65,34 @@ typedef struct mmrec_block {
 void mmrec_block_add(mmrec_graph *graph, const mmrec_model_config *config, const mmrec_model_run *run, int layer,
                      bool aux_wanted, mmrec_block *block);
 
-/* One per line of models.def. */
-#define MMREC_MODEL(name)                                                                                              \
-    mmrec_status mmrec_model_build_##name(const mmrec_model_config *config, const mmrec_model_run *run,                \
-                                          mmrec_graph *graph, mmrec_error *error);
+/* The largest axis of a model: 8 times it is still an int of CBLAS, and the product of two stays far below 2^62. */
+enum { MMREC_SIZE_LIMIT = 1 << 28 };
+
+/* A row of a table of fields: offset and key from the name of the member. */
+#define MMREC_WHOLE(type, member, standard, low, high, help)                                                           \
+    { #member, offsetof(type, member), MMREC_FIELD_WHOLE, standard, low, high, NULL, help, false }
+#define MMREC_REAL(type, member, standard, low, high, help)                                                            \
+    { #member, offsetof(type, member), MMREC_FIELD_REAL, standard, low, high, NULL, help, false }
+#define MMREC_WORD(type, member, standard, choices, help)                                                              \
+    { #member, offsetof(type, member), MMREC_FIELD_WORD, standard, 0, 0, choices, help, false }
+/* The same for members that fixtures do not have. */
+#define MMREC_LATER_REAL(type, member, standard, low, high, help)                                                      \
+    { #member, offsetof(type, member), MMREC_FIELD_REAL, standard, low, high, NULL, help, true }
+#define MMREC_LATER_WORD(type, member, standard, choices, help)                                                        \
+    { #member, offsetof(type, member), MMREC_FIELD_WORD, standard, 0, 0, choices, help, true }
+
+/* The divisor of `width` nearest below or at `heads`. */
+int64_t mmrec_heads_for(int64_t width, int64_t heads);
+
+/* The tables. */
+#define MMREC_MODEL(name) extern const mmrec_model_def mmrec_model_##name;
 #include "mmrec/models.def"
 #undef MMREC_MODEL
+
+/* What config.c holds together of models mmrec and block. */
+mmrec_status mmrec_build(const void *settings, const mmrec_model_run *run, mmrec_graph *graph,
+                         mmrec_error *error) MMREC_MUST_CHECK;
+mmrec_status mmrec_block_build(const void *settings, const mmrec_model_run *run, mmrec_graph *graph,
+                               mmrec_error *error) MMREC_MUST_CHECK;
 
 #endif

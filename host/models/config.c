@@ -1,13 +1,11 @@
-/* Model configuration: the usual sizes, and every refusal in words. */
+/* Configuration of models mmrec and block: the usual sizes, the fields, and what is refused in words. */
 #include <math.h>
 #include <string.h>
 
 #include "build.h"
 #include "core/text.h"
 
-/* Largest size of one axis: 8 times it is still an int of CBLAS, and the product of two stays far below 2^62. */
-static const int64_t size_limit = (int64_t)1 << 28;
-static const int64_t level_limit = 14; /* 4^14 = size_limit */
+static const int64_t level_limit = 14; /* 4^14 = MMREC_SIZE_LIMIT */
 
 static const char *const uboo_names[] = {"off", "planning", "deep"};
 
@@ -37,84 +35,77 @@ mmrec_model_config mmrec_model_config_default(int64_t vocab, int64_t dim, int64_
     return c;
 }
 
-/* low <= value <= high, or CONFIG naming it. */
-static mmrec_status check_size(const char *name, int64_t value, int64_t low, int64_t high, mmrec_error *error) {
-    if (value >= low && value <= high) return MMREC_OK;
-    MMREC_FAIL(error, MMREC_CONFIG, "%s is %lld; it must be from %lld to %lld", name, (long long)value, (long long)low,
-               (long long)high);
+#define WHOLE(member, standard, low, high, help) MMREC_WHOLE(mmrec_model_config, member, standard, low, high, help)
+#define REAL(member, standard, low, high, help) MMREC_REAL(mmrec_model_config, member, standard, low, high, help)
+static const mmrec_model_field fields[] = {
+    WHOLE(vocab, "256", 1, MMREC_SIZE_LIMIT, "vocabulary V"),
+    WHOLE(dim, "128", 1, MMREC_SIZE_LIMIT, "width D"),
+    WHOLE(layers, "2", 1, MMREC_LAYERS_MAX, "blocks L"),
+    WHOLE(heads, "4", 1, MMREC_SIZE_LIMIT, "attention heads H, a divisor of D"),
+    WHOLE(ffn, "512", 1, MMREC_SIZE_LIMIT, "feed-forward width F"),
+    WHOLE(inner, "32", 1, MMREC_SIZE_LIMIT, "inner width of the two decay networks"),
+    WHOLE(slots, "64", 1, MMREC_SIZE_LIMIT, "memory slots S"),
+    WHOLE(level, "1", 0, level_limit, "slots are pooled 4 to 1 this many times"),
+    WHOLE(pe, "0", 0, MMREC_SIZE_LIMIT, "positional width P; 0: no positional path"),
+    WHOLE(dpg, "0", 0, MMREC_SIZE_LIMIT, "rank of the low-rank decay; 0: two networks"),
+    REAL(memory_decay, "0.99", 0, INFINITY, "share of the memory that an update keeps"),
+    MMREC_WORD(mmrec_model_config, uboo, "off", "off|planning|deep", "auxiliary loss"),
+    REAL(uboo_weight, "0.1", 0, INFINITY, "weight of the planning loss"),
+    MMREC_LATER_REAL(mmrec_model_config, dropout, "0", 0, 1, "probability of dropout"),
+    {0},
+};
+#undef WHOLE
+#undef REAL
+
+static void scale(void *config, int64_t width) {
+    mmrec_model_config *c = config;
+    mmrec_model_config usual = mmrec_model_config_default(c->vocab, width, c->layers, mmrec_heads_for(width, c->heads));
+    c->dim = width;
+    c->heads = usual.heads;
+    c->ffn = usual.ffn;
+    c->inner = usual.inner;
 }
 
-static mmrec_status check_sizes(const mmrec_model_config *c, mmrec_error *error) {
-    const struct {
-        const char *name;
-        int64_t value, low, high;
-    } size[] = {
-        {"vocab", c->vocab, 1, size_limit},
-        {"dim", c->dim, 1, size_limit},
-        {"layers", c->layers, 1, MMREC_LAYERS_MAX},
-        {"heads", c->heads, 1, size_limit},
-        {"ffn", c->ffn, 1, size_limit},
-        {"inner", c->inner, 1, size_limit},
-        {"slots", c->slots, 1, size_limit},
-        {"level", c->level, 0, level_limit},
-        {"pe", c->pe, 0, size_limit},
-        {"dpg", c->dpg, 0, size_limit},
-    };
-    for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
-        MMREC_TRY(check_size(size[i].name, size[i].value, size[i].low, size[i].high, error));
-    }
-    return MMREC_OK;
-}
-
-static mmrec_status check_reals(const mmrec_model_config *c, mmrec_error *error) {
-    if (!(c->memory_decay >= 0 && c->memory_decay <= 1)) {
+/* What the ranges of the fields leave. */
+static mmrec_status check(const void *config, mmrec_error *error) {
+    const mmrec_model_config *c = config;
+    if (c->memory_decay > 1) {
         MMREC_FAIL(error, MMREC_CONFIG, "memory_decay is %g; it must be from 0 (replace) to 1 (never change)",
                    c->memory_decay);
-    }
-    if (!(c->uboo_weight >= 0 && isfinite(c->uboo_weight))) {
-        MMREC_FAIL(error, MMREC_CONFIG, "uboo_weight is %g; it must be a number of at least 0", c->uboo_weight);
-    }
-    if (!(c->dropout >= 0 && c->dropout < 1)) {
-        MMREC_FAIL(error, MMREC_CONFIG, "dropout is %g; it must be at least 0 and below 1", c->dropout);
-    }
-    return MMREC_OK;
-}
-
-mmrec_status mmrec_model_config_check(const mmrec_model_config *c, mmrec_error *error) {
-    MMREC_TRY(check_sizes(c, error));
-    MMREC_TRY(check_reals(c, error));
-    if ((unsigned)c->uboo > MMREC_UBOO_DEEP) {
-        MMREC_FAIL(error, MMREC_CONFIG, "uboo is %d; it must be off (0), planning (1) or deep (2)", (int)c->uboo);
     }
     if (c->dim % c->heads != 0) {
         MMREC_FAIL(error, MMREC_CONFIG, "heads (%lld) must divide dim (%lld)", (long long)c->heads, (long long)c->dim);
     }
     int64_t group = (int64_t)1 << (2 * c->level);
-    if (c->slots % group != 0) {
-        MMREC_FAIL(error, MMREC_CONFIG, "4^level (%lld) must divide slots (%lld): slots are pooled 4 to 1 %lld time%s",
-                   (long long)group, (long long)c->slots, (long long)c->level, c->level == 1 ? "" : "s");
-    }
-    return MMREC_OK;
+    if (c->slots % group == 0) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_CONFIG, "4^level (%lld) must divide slots (%lld): slots are pooled 4 to 1 %lld time%s",
+               (long long)group, (long long)c->slots, (long long)c->level, c->level == 1 ? "" : "s");
 }
 
-static mmrec_status check_run(const mmrec_model_run *run, mmrec_error *error) {
-    MMREC_TRY(check_size("batch", run->batch, 1, size_limit, error));
-    MMREC_TRY(check_size("time", run->time, 1, size_limit, error));
-    return check_size("batch times time", run->batch * run->time, 1, INT32_MAX, error);
+mmrec_status mmrec_model_config_check(const mmrec_model_config *config, mmrec_error *error) {
+    return mmrec_model_check(MMREC_MODEL_mmrec, config, error);
 }
 
-mmrec_status mmrec_model_build(mmrec_model_kind kind, const mmrec_model_config *config, const mmrec_model_run *run,
-                               mmrec_graph *graph, mmrec_error *error) {
-    MMREC_TRY(mmrec_model_config_check(config, error));
-    MMREC_TRY(check_run(run, error));
-    switch (kind) {
-#define MMREC_MODEL(name)                                                                                              \
-    case MMREC_MODEL_##name:                                                                                           \
-        return mmrec_model_build_##name(config, run, graph, error);
-#include "mmrec/models.def"
-#undef MMREC_MODEL
-    case MMREC_MODELS:
-        break;
-    }
-    MMREC_FAIL(error, MMREC_INTERNAL, "model number %d is not in models.def", (int)kind);
-}
+const mmrec_model_def mmrec_model_mmrec = {
+    .name = "mmrec",
+    .title = "MM-Rec",
+    .source = "the published MM-Rec language model",
+    .fields = fields,
+    .config_bytes = sizeof(mmrec_model_config),
+    .width = "dim",
+    .scale = scale,
+    .check = check,
+    .build = mmrec_build,
+};
+
+const mmrec_model_def mmrec_model_block = {
+    .name = "block",
+    .title = "MM-Rec block",
+    .source = "the published MM-Rec block",
+    .fields = fields,
+    .config_bytes = sizeof(mmrec_model_config),
+    .width = "dim",
+    .scale = scale,
+    .check = check,
+    .build = mmrec_block_build,
+};

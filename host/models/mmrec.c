@@ -1,6 +1,7 @@
 /* Model `mmrec`: embedding, blocks, final norm, tied logits, and the losses. */
 #include "build.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* Total of the auxiliary terms as the blocks are added. */
@@ -72,7 +73,8 @@ static void add_auxiliary(language_model *m, mmrec_tensor term) {
 static void deep_head(language_model *m, int layer, mmrec_tensor y) {
     const mmrec_model_config *c = m->config;
     if (c->uboo != MMREC_UBOO_DEEP || layer == c->layers - 1) return;
-    mmrec_tensor head = mmrec_graph_param(m->graph, "uboo_head.weight", mmrec_shape2(c->vocab, c->dim));
+    mmrec_tensor head = mmrec_param(m->graph, "uboo_head.weight", mmrec_shape2(c->vocab, c->dim),
+                                    mmrec_initial_normal(1 / sqrt((double)c->dim)));
     if (m->run->loss) add_auxiliary(m, cross_entropy(m, y, head));
 }
 
@@ -123,8 +125,8 @@ static mmrec_status check_part(const mmrec_model_config *c, mmrec_loss_part part
                mmrec_uboo_name(c->uboo), (long long)c->layers, c->layers == 1 ? "" : "s");
 }
 
-mmrec_status mmrec_model_build_mmrec(const mmrec_model_config *config, const mmrec_model_run *run, mmrec_graph *graph,
-                                     mmrec_error *error) {
+mmrec_status mmrec_build(const void *settings, const mmrec_model_run *run, mmrec_graph *graph, mmrec_error *error) {
+    const mmrec_model_config *config = settings;
     mmrec_model_run with_loss = *run;
     MMREC_TRY(check_part(config, run->part, error));
     with_loss.loss = run->loss || run->gradient;
@@ -133,12 +135,13 @@ mmrec_status mmrec_model_build_mmrec(const mmrec_model_config *config, const mmr
     mmrec_graph_scope(graph, -1, "");
     m.ids = mmrec_graph_input(graph, "ids", MMREC_I32, tokens);
     if (with_loss.loss) m.targets = mmrec_graph_input(graph, "targets", MMREC_I32, tokens);
-    m.table = mmrec_graph_param(graph, "embedding.weight", mmrec_shape2(config->vocab, config->dim));
+    m.table =
+        mmrec_param(graph, "embedding.weight", mmrec_shape2(config->vocab, config->dim), mmrec_initial_normal(0.02));
 
     mmrec_tensor x = mmrec_add2(graph, MMREC_OP_embedding, m.ids, m.table);
     for (int layer = 0; layer < config->layers; layer++) x = add_layer(&m, layer, x);
     mmrec_graph_scope(graph, -1, "");
-    mmrec_tensor norm = mmrec_graph_param(graph, "norm.weight", mmrec_shape1(config->dim));
+    mmrec_tensor norm = mmrec_param(graph, "norm.weight", mmrec_shape1(config->dim), mmrec_initial_constant(1));
     mmrec_tensor logits = mmrec_add2(graph, MMREC_OP_linear, mmrec_add2(graph, MMREC_OP_rmsnorm, x, norm), m.table);
     /* With gradients the classifier writes over them: B T V values are not kept for nobody. */
     if (run->logits || !run->gradient) mmrec_graph_keep(graph, logits, "logits");

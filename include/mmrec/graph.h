@@ -38,6 +38,15 @@ typedef struct mmrec_node_spec {
     bool precise;                     /* nothing of it is stored in bf16: for sums of losses */
 } mmrec_node_spec;
 
+/* The values a parameter begins with, drawn by (seed, number of the parameter, index) and by nothing else. */
+typedef enum mmrec_initial_kind { MMREC_INITIAL_CONSTANT, MMREC_INITIAL_NORMAL, MMREC_INITIAL_UNIFORM } mmrec_initial_kind;
+typedef struct mmrec_initial {
+    mmrec_initial_kind kind;
+    double mean;          /* CONSTANT: the value */
+    double spread;        /* NORMAL: standard deviation; UNIFORM: half the width of the interval around mean */
+    mmrec_tensor same_as; /* a parameter whose numbers it gets; 0: its own */
+} mmrec_initial;
+
 typedef struct mmrec_tensor_info {
     const char *name; /* "" when nobody named it */
     mmrec_tensor_kind kind;
@@ -47,6 +56,7 @@ typedef struct mmrec_tensor_info {
     int64_t offset;    /* of a slice: elements from the start of the base */
     int64_t stride;    /* elements from row to row */
     int layer;         /* block number, -1 outside of blocks */
+    mmrec_initial initial; /* of a parameter */
 } mmrec_tensor_info;
 
 typedef struct mmrec_node_info {
@@ -77,6 +87,8 @@ void mmrec_graph_scope(mmrec_graph *graph, int layer, const char *prefix);
  * a shape that is not valid. dtype: MMREC_I32 for ids; any other means what parameters have, f64 or f32. */
 mmrec_tensor mmrec_graph_input(mmrec_graph *graph, const char *name, mmrec_dtype dtype, mmrec_shape shape);
 mmrec_tensor mmrec_graph_param(mmrec_graph *graph, const char *name, mmrec_shape shape);
+/* What a parameter begins with; without it, zeros. */
+void mmrec_graph_initial(mmrec_graph *graph, mmrec_tensor param, mmrec_initial initial);
 /* Storage to be filled by slices of its rows; at the end every row must belong to exactly one slice. */
 mmrec_tensor mmrec_graph_stack(mmrec_graph *graph, const char *name, mmrec_shape shape);
 /* Elements [first, first + elements(shape)) of a stack as a parameter, or as a value a REFRESH node will write. */
@@ -85,6 +97,9 @@ mmrec_tensor mmrec_graph_stack_param(mmrec_graph *graph, mmrec_tensor stack, int
 mmrec_tensor mmrec_graph_stack_value(mmrec_graph *graph, mmrec_tensor stack, int64_t first, mmrec_shape shape);
 /* Columns [first, first + count) of a value or input: a view, no copy. Slices that overlap are refused, here and above. */
 mmrec_tensor mmrec_graph_columns(mmrec_graph *graph, mmrec_tensor base, int64_t first, int64_t count);
+/* The elements of a value or input, in their order, under another shape: a view, no copy. The tensor itself where it has
+ * that shape; refused for a slice, for another number of elements, and where it has slices or another shape already. */
+mmrec_tensor mmrec_graph_reshape(mmrec_graph *graph, mmrec_tensor base, mmrec_shape shape);
 
 /* Nodes added from here on run in `phase` (REFRESH or FORWARD; a new graph is in FORWARD). A REFRESH node may read
  * parameters, stacks and what REFRESH nodes made; only it may write `into` a tensor, a value of a stack. */
