@@ -16,8 +16,10 @@ static void work_free(parity_work *work) {
     release(allocator, work->items, work->item_capacity * sizeof *work->items);
     release(allocator, work->expected, work->room * sizeof *work->expected);
     release(allocator, work->got, work->room * sizeof *work->got);
+    release(allocator, work->kept, work->kept_count * sizeof *work->kept);
     release(allocator, work->ids, 2 * work->id_count * sizeof *work->ids); /* and piece */
     release(allocator, work->log, work->log_count * sizeof *work->log);
+    json_decref(work->zero_grad);
     mmrec_stream_destroy(&work->stream);
     mmrec_optimizer_destroy(&work->optimizer);
     mmrec_exec_destroy(&work->exec);
@@ -26,42 +28,18 @@ static void work_free(parity_work *work) {
     mmrec_safetensors_destroy(&work->file);
 }
 
-typedef struct kind {
-    const char *name;
-    mmrec_status (*run)(parity_work *work, mmrec_error *error);
-} kind;
-static const kind kinds[] = {{"block", parity_run_block},
-                             {"model", parity_run_model},
-                             {"stream", parity_run_stream},
-                             {"train", parity_run_train}};
-
-static mmrec_status find_kind(const parity_work *work, const kind **out, mmrec_error *error) {
-    const char *name = mmrec_safetensors_metadata(work->file, "kind");
-    char text[48];
-    if (!name) MMREC_FAIL(error, MMREC_FORMAT, "metadata 'kind' is missing: this is not a parity fixture");
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        *out = &kinds[i];
-        if (strcmp(kinds[i].name, name) == 0) return MMREC_OK;
-    }
-    MMREC_FAIL(error, MMREC_UNSUPPORTED,
-               "fixtures of kind '%s' are not supported; the kinds are block, model, stream and train",
-               mmrec_text_printable(name, strlen(name), text, sizeof text));
-}
-
 /* Checks what an open file holds. */
 static mmrec_status check_content(parity_work *work, const char *path, mmrec_error *error) {
-    mmrec_allocator *allocator = work->result->allocator;
-    const kind *k = NULL;
-    MMREC_TRY(find_kind(work, &k, error));
+    MMREC_TRY(parity_kind_find(work->file, &work->kind, error));
     const char *config = mmrec_safetensors_metadata(work->file, "config");
     if (!config) MMREC_FAIL(error, MMREC_FORMAT, "metadata 'config' is missing");
-    MMREC_TRY(parity_config_parse(allocator, config, &work->config, error));
-    MMREC_TRY(mmrec_model_config_check(&work->config, error));
+    MMREC_TRY(parity_config_parse(work, config, error));
+    MMREC_TRY(mmrec_model_check(work->model, &work->config, error));
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char text[160];
     snprintf(work->result->label, sizeof work->result->label, "%s: %s",
-             mmrec_text_printable(name, strlen(name), text, sizeof text), k->name);
-    return k->run(work, error);
+             mmrec_text_printable(name, strlen(name), text, sizeof text), work->kind->name);
+    return work->kind->run ? work->kind->run(work, error) : parity_run_graph(work, error);
 }
 
 /* Errors of opening name the file themselves; later ones are told which file it was. */

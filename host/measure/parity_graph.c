@@ -1,16 +1,15 @@
-/* Kinds `block` and `model`: one graph, forward and backward. */
-#include <stdio.h>
+/* Most kinds: one graph, forward and backward, once or for several inputs one after the other. */
 #include <string.h>
 
 #include "parity_impl.h"
 
-mmrec_status parity_build(parity_work *work, mmrec_model_kind kind, mmrec_model_run run, mmrec_error *error) {
+mmrec_status parity_build(parity_work *work, mmrec_model_run run, mmrec_error *error) {
     const mmrec_parity_options *options = work->result->options;
     run.hem = options->hem;
     run.recompute = options->recompute;
     MMREC_TRY(mmrec_graph_create(work->result->allocator, mmrec_backend_dtype(options->backend, options->bf16),
                                  mmrec_backend_threads(options->backend, options->threads), &work->graph, error));
-    MMREC_TRY(mmrec_model_build(kind, &work->config, &run, work->graph, error));
+    MMREC_TRY(mmrec_model_build(work->model, &work->config, &run, work->graph, error));
     return parity_items_of_graph(work, error);
 }
 
@@ -31,125 +30,94 @@ mmrec_status parity_load(parity_work *work, mmrec_error *error) {
     return MMREC_OK;
 }
 
-/* An item for a named tensor of the graph; where the graph has none (no auxiliary loss), a number that is 0. */
-static mmrec_status add_named(parity_work *work, parity_role role, const char *item, const char *tensor,
-                              mmrec_error *error) {
-    mmrec_tensor found = mmrec_graph_find(work->graph, tensor);
-    mmrec_shape shape = mmrec_shape1(1);
-    if (found) shape = mmrec_graph_tensor_info(work->graph, found).shape;
-    return parity_item_add(work, role, item, shape, found, error);
-}
+static bool is_kept(const parity_item *item) { return item->role == PARITY_OUTPUT || item->role == PARITY_GRADIENT; }
 
-static mmrec_status add_outputs(parity_work *work, const char *const *names, mmrec_error *error) {
-    for (; *names; names++) MMREC_TRY(add_named(work, PARITY_OUTPUT, *names, *names, error));
+mmrec_status parity_keep(parity_work *work, mmrec_error *error) {
+    void *memory = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < work->item_count; i++) {
+        parity_item *item = &work->items[i];
+        if (!is_kept(item)) continue;
+        item->kept = (int64_t)count;
+        count += (size_t)mmrec_shape_elements(&item->shape);
+    }
+    MMREC_TRY(
+        mmrec_alloc_zero(work->result->allocator, count, sizeof *work->kept, MMREC_ALLOC_MEASURE, &memory, error));
+    work->kept = memory;
+    work->kept_count = count;
     return MMREC_OK;
 }
 
-mmrec_status parity_compare_role(parity_work *work, parity_role role, mmrec_error *error) {
+/* Outputs and gradients of inputs go to their repeat's place; gradients of parameters are those of the sum of all
+ * repeats, each of which the next knows only as values. */
+static mmrec_status gather(parity_work *work, int64_t repeat, mmrec_error *error) {
+    for (size_t i = 0; i < work->item_count; i++) {
+        const parity_item *item = &work->items[i];
+        if (!is_kept(item) || (!item->tensor && !item->series)) continue; /* 0 stays where the graph has nothing */
+        int64_t count = mmrec_shape_elements(&item->shape) / (item->repeated ? work->repeats : 1);
+        double *to = work->kept + item->kept + (item->repeated ? repeat * count : 0);
+        MMREC_TRY(parity_item_read(work, item, work->got, error));
+        for (int64_t e = 0; e < count; e++) to[e] += work->got[e];
+    }
+    return MMREC_OK;
+}
+
+mmrec_status parity_run_all(parity_work *work, mmrec_error *error) {
+    memset(work->kept, 0, work->kept_count * sizeof *work->kept);
+    for (int64_t r = 0; r < work->repeats; r++) {
+        MMREC_TRY(parity_write_inputs(work, r, error));
+        MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_FORWARD, error));
+        MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_BACKWARD, error));
+        MMREC_TRY(gather(work, r, error));
+    }
+    return MMREC_OK;
+}
+
+static mmrec_status compare_role(parity_work *work, parity_role role, mmrec_error *error) {
     for (size_t i = 0; i < work->item_count; i++) {
         const parity_item *item = &work->items[i];
         if (item->role != role) continue;
-        work->got[0] = 0; /* the value of an item without a tensor */
-        int64_t count = mmrec_shape_elements(&item->shape);
-        if (item->tensor) MMREC_TRY(mmrec_exec_read(work->exec, item->tensor, work->got, count, error));
+        memcpy(work->got, work->kept + item->kept, (size_t)mmrec_shape_elements(&item->shape) * sizeof *work->got);
         MMREC_TRY(parity_compare(work, item, error));
     }
     return MMREC_OK;
 }
 
-typedef mmrec_status (*writer)(parity_work *work, mmrec_error *error);
+mmrec_status parity_compare_kept(parity_work *work, mmrec_error *error) {
+    MMREC_TRY(compare_role(work, PARITY_OUTPUT, error));
+    return compare_role(work, PARITY_GRADIENT, error);
+}
 
 /* With graphs the second step is recorded and the third launched from the record, which is what is compared then.
  * Inputs share their memory with other values, so they are written again. */
-static mmrec_status step_and_compare(parity_work *work, writer write, mmrec_error *error) {
+static mmrec_status run_and_compare(parity_work *work, mmrec_error *error) {
     const mmrec_parity_options *options = work->result->options;
-    int steps = options->graphs && options->backend->device ? 3 : 1;
-    for (int i = 0; i < steps; i++) {
-        MMREC_TRY(write(work, error));
-        MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_FORWARD, error));
-        MMREC_TRY(mmrec_exec_run(work->exec, MMREC_PHASE_BACKWARD, error));
-    }
-    MMREC_TRY(parity_compare_role(work, PARITY_OUTPUT, error));
-    return parity_compare_role(work, PARITY_GRADIENT, error);
+    int times = options->graphs && options->backend->device ? 3 : 1;
+    for (int i = 0; i < times; i++) MMREC_TRY(parity_run_all(work, error));
+    return parity_compare_kept(work, error);
 }
 
-/* Gradient of an input of the block, which differentiation was asked for. */
-static mmrec_status add_input(parity_work *work, const char *name, mmrec_error *error) {
-    mmrec_tensor input = mmrec_graph_find(work->graph, name);
-    mmrec_shape shape = mmrec_graph_tensor_info(work->graph, input).shape;
-    MMREC_TRY(parity_item_add(work, PARITY_INPUT, name, shape, input, error));
-    return parity_item_add(work, PARITY_GRADIENT, name, shape, mmrec_graph_gradient(work->graph, input), error);
+/* What only the file can tell: whether it begins with states, and whether something is hidden. */
+static void read_flags(const parity_work *work, mmrec_model_run *run) {
+    const mmrec_safetensors *file = work->file;
+    run->gradient = run->logits = true;
+    run->seeded = work->kind->seeded;
+    run->input_gradient = true;
+    run->carried =
+        work->kind->seeded && (mmrec_safetensors_find(file, "in.h0") || mmrec_safetensors_find(file, "in.s0"));
+    run->masked = mmrec_safetensors_find(file, "in.visible") != NULL;
 }
 
-static mmrec_status write_inputs(parity_work *work, mmrec_error *error) {
-    for (size_t i = 0; i < work->item_count; i++) {
-        const parity_item *item = &work->items[i];
-        if (item->role != PARITY_INPUT) continue;
-        MMREC_TRY(parity_read(work, item->name, error));
-        MMREC_TRY(
-            mmrec_exec_write(work->exec, item->tensor, work->expected, mmrec_shape_elements(&item->shape), error));
-    }
-    return MMREC_OK;
-}
-
-mmrec_status parity_run_block(parity_work *work, mmrec_error *error) {
-    static const char *const outputs[] = {"y", "gamma", "h", "aux", "h_last", "mem_k", "mem_v", NULL};
-    mmrec_shape x;
-    MMREC_TRY(parity_shape(work, "in.x", 3, &x, error));
-    mmrec_model_run run = {.batch = x.dim[0], .time = x.dim[1], .gradient = true};
-    MMREC_TRY(parity_build(work, MMREC_MODEL_block, run, error));
-    MMREC_TRY(add_outputs(work, outputs, error));
-    MMREC_TRY(add_input(work, "x", error));
-    MMREC_TRY(add_input(work, "h0", error));
-    MMREC_TRY(add_named(work, PARITY_INPUT, "dy", "d.y", error));
+mmrec_status parity_run_graph(parity_work *work, mmrec_error *error) {
+    mmrec_model_run run = {0};
+    read_flags(work, &run);
+    MMREC_TRY(parity_sizes(work, &run, error));
+    MMREC_TRY_WHILE(parity_build(work, run, error), error, "building model %s for the fixture's inputs",
+                    mmrec_model_get(work->model)->name);
+    MMREC_TRY(parity_items_of_kind(work, error));
     MMREC_TRY(parity_items_check(work, error));
     MMREC_TRY(parity_load(work, error));
-    return step_and_compare(work, write_inputs, error);
-}
-
-/* Steps [first, first + T) of a batch of in.ids (B, T + 1) into a tensor of ids. */
-static mmrec_status write_ids(parity_work *work, const char *name, const mmrec_shape *ids, int64_t number,
-                              int64_t first, mmrec_error *error) {
-    int64_t time = ids->dim[1] - 1;
-    parity_take_columns(work, ids, number, first, time);
-    return mmrec_exec_write_ids(work->exec, mmrec_graph_find(work->graph, name), work->piece, ids->dim[0] * time,
-                                error);
-}
-
-/* A sequence starts with h = 0. */
-static mmrec_status write_zero_state(parity_work *work, int64_t batch, mmrec_error *error) {
-    size_t count = (size_t)(batch * work->config.dim);
-    memset(work->got, 0, count * sizeof *work->got);
-    for (int64_t layer = 0; layer < work->config.layers; layer++) {
-        char name[48];
-        snprintf(name, sizeof name, "state.%lld.h", (long long)layer);
-        MMREC_TRY(mmrec_exec_write(work->exec, mmrec_graph_find(work->graph, name), work->got, (int64_t)count, error));
-    }
-    return MMREC_OK;
-}
-
-mmrec_status parity_write_batch(parity_work *work, const mmrec_shape *ids, int64_t number, mmrec_error *error) {
-    MMREC_TRY(write_ids(work, "ids", ids, number, 0, error));
-    MMREC_TRY(write_ids(work, "targets", ids, number, 1, error));
-    return write_zero_state(work, ids->dim[0], error);
-}
-
-static mmrec_status write_model_inputs(parity_work *work, mmrec_error *error) {
-    mmrec_shape ids;
-    MMREC_TRY(parity_shape(work, "in.ids", 2, &ids, error));
-    return parity_write_batch(work, &ids, 0, error);
-}
-
-mmrec_status parity_run_model(parity_work *work, mmrec_error *error) {
-    static const char *const outputs[] = {"logits", "loss", "loss_main", "loss_aux", NULL};
-    mmrec_shape ids;
-    MMREC_TRY(parity_shape(work, "in.ids", 2, &ids, error));
-    mmrec_model_run run = {.batch = ids.dim[0], .time = ids.dim[1] - 1, .gradient = true, .logits = true};
-    MMREC_TRY_WHILE(parity_build(work, MMREC_MODEL_mmrec, run, error), error, "building a model for in.ids (B, T + 1)");
-    MMREC_TRY(add_outputs(work, outputs, error));
-    MMREC_TRY(parity_item_add(work, PARITY_INPUT, "ids", ids, 0, error));
-    MMREC_TRY(parity_items_check(work, error));
-    MMREC_TRY(parity_load(work, error));
-    MMREC_TRY(parity_read_ids(work, error));
-    return step_and_compare(work, write_model_inputs, error);
+    MMREC_TRY(parity_read_ids_of_graph(work, error));
+    MMREC_TRY(parity_keep(work, error));
+    return run_and_compare(work, error);
 }

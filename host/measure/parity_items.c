@@ -5,7 +5,6 @@
 
 #include "core/text.h"
 #include "measure/tolerance.h"
-#include "mmrec/compare.h"
 #include "parity_impl.h"
 
 static const char *const prefixes[] = {"param.", "in.", "out.", "grad.", "out.", "out.param."};
@@ -17,6 +16,7 @@ mmrec_status parity_item_add(parity_work *work, parity_role role, const char *na
                                sizeof(parity_item), MMREC_ALLOC_MEASURE, error));
     work->items = array;
     parity_item *item = &work->items[work->item_count++];
+    memset(item, 0, sizeof *item);
     snprintf(item->name, sizeof item->name, "%s%s", prefixes[role], name);
     item->role = role;
     item->shape = shape;
@@ -77,6 +77,11 @@ static mmrec_status make_room(parity_work *work, mmrec_error *error) {
         size_t count = (size_t)mmrec_shape_elements(&work->items[i].shape);
         if (count > work->room) work->room = count;
     }
+    for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(work->graph); t++) {
+        mmrec_tensor_info info = mmrec_graph_tensor_info(work->graph, t);
+        size_t count = (size_t)mmrec_shape_elements(&info.shape);
+        if (info.kind == MMREC_TENSOR_INPUT && count > work->room) work->room = count;
+    }
     MMREC_TRY(
         mmrec_alloc_zero(work->result->allocator, work->room, sizeof(double), MMREC_ALLOC_MEASURE, &memory, error));
     work->expected = memory;
@@ -96,7 +101,8 @@ mmrec_status parity_items_check(parity_work *work, mmrec_error *error) {
                    "tensor '%s' is not one this fixture can have: the model of its config has %zu others",
                    mmrec_text_printable(name, strlen(name), text, sizeof text), work->item_count);
     }
-    return make_room(work, error);
+    MMREC_TRY(make_room(work, error));
+    return parity_zero_read(work, error);
 }
 
 mmrec_status parity_shape(const parity_work *work, const char *name, int ndim, mmrec_shape *out, mmrec_error *error) {
@@ -118,19 +124,19 @@ mmrec_status parity_read(const parity_work *work, const char *name, mmrec_error 
     return mmrec_safetensors_read_f64(found, work->expected, mmrec_safetensors_elements(found), error);
 }
 
-static mmrec_status check_ids(parity_work *work, mmrec_error *error) {
+static mmrec_status check_ids(parity_work *work, int64_t vocab, mmrec_error *error) {
     for (size_t i = 0; i < work->id_count; i++) {
         double id = work->expected[i];
-        if (!(id >= 0 && id < (double)work->config.vocab) || id != (double)(int32_t)id) {
+        if (!(id >= 0 && id < (double)vocab) || id != (double)(int32_t)id) {
             MMREC_FAIL(error, MMREC_FORMAT, "in.ids holds %g; ids must be whole numbers from 0 to %" PRId64, id,
-                       work->config.vocab - 1);
+                       vocab - 1);
         }
         work->ids[i] = (int32_t)id;
     }
     return MMREC_OK;
 }
 
-mmrec_status parity_read_ids(parity_work *work, mmrec_error *error) {
+mmrec_status parity_read_ids(parity_work *work, int64_t vocab, mmrec_error *error) {
     void *memory = NULL;
     MMREC_TRY(parity_read(work, "in.ids", error));
     work->id_count = mmrec_safetensors_elements(mmrec_safetensors_find(work->file, "in.ids"));
@@ -138,7 +144,13 @@ mmrec_status parity_read_ids(parity_work *work, mmrec_error *error) {
                                &memory, error));
     work->ids = memory;
     work->piece = work->ids + work->id_count;
-    return check_ids(work, error);
+    return check_ids(work, vocab, error);
+}
+
+mmrec_status parity_read_ids_of_graph(parity_work *work, mmrec_error *error) {
+    mmrec_tensor table = mmrec_graph_find(work->graph, "embedding.weight");
+    if (!mmrec_graph_find(work->graph, "ids")) return MMREC_OK;
+    return parity_read_ids(work, mmrec_graph_tensor_info(work->graph, table).shape.dim[0], error);
 }
 
 void parity_take_columns(parity_work *work, const mmrec_shape *ids, int64_t number, int64_t first, int64_t count) {
@@ -173,12 +185,10 @@ mmrec_status parity_compare(parity_work *work, const parity_item *item, mmrec_er
                                sizeof(mmrec_parity_row), MMREC_ALLOC_MEASURE, error));
     result->rows = array;
     mmrec_parity_row *row = &result->rows[result->row_count++];
-    mmrec_difference d = mmrec_compare(work->got, work->expected, mmrec_shape_elements(&item->shape));
     memset(row, 0, sizeof *row);
     snprintf(row->name, sizeof row->name, "%s", item->name);
     row->shape = item->shape;
-    row->max_error = d.max_rel;
-    row->l2_error = d.l2_rel;
+    parity_measure(work, item, row);
     row->tolerance = tolerance_of(work, item->role);
     row->passed = row->max_error <= row->tolerance && row->l2_error <= row->tolerance;
     return MMREC_OK;

@@ -12,7 +12,7 @@ BEGIN {
   split("status alloc io fault rng shape compare options version op", names, " "); for (i in names) header[names[i]] = "core"
   split("graph plan exec backend", names, " "); for (i in names) header[names[i]] = "graph"
   split("safetensors checkpoint", names, " "); for (i in names) header[names[i]] = "checkpoint"
-  split("model baselines", names, " "); for (i in names) header[names[i]] = "models"
+  split("model baselines state_manager", names, " "); for (i in names) header[names[i]] = "models"
   split("optimizer data train", names, " "); for (i in names) header[names[i]] = "train"
   split("measure bench parity", names, " "); for (i in names) header[names[i]] = "measure"
   header["report"] = "report"; header["run"] = "run"
