@@ -1,4 +1,4 @@
-/* Copying a tensor from one stored type to another: both passes of `narrow` and `widen`.
+/* Copying a tensor, from one stored type to another in both passes of `narrow` and `widen`, as it is elsewhere.
  *
  *   x, dx, y, dy   (rows, columns)   float or bf16 each, rows may be slices of wider ones
  *
@@ -30,17 +30,22 @@ static mmrec_status copy_typed(const mmrec_view &from, const mmrec_view &to, boo
     return SIMT_LAUNCH((k_copy<From, To, wide>), each_shape(loop), error, x, y, loop, add);
 }
 
+/* Both sides have one type. */
+static inline mmrec_status copy_same(const mmrec_view &from, const mmrec_view &to, bool add, mmrec_error *error) {
+    SIMT_BY_DTYPE(to, T, return (copy_typed<T, T>(from, to, add, error)));
+}
+
 /* One side is always float. */
-static mmrec_status copy_view(const mmrec_view &from, const mmrec_view &to, bool add, mmrec_error *error) {
+static inline mmrec_status copy_view(const mmrec_view &from, const mmrec_view &to, bool add, mmrec_error *error) {
     if (from.dtype == MMREC_BF16) return copy_typed<simt_bf16, float>(from, to, add, error);
     SIMT_BY_DTYPE(to, To, return (copy_typed<float, To>(from, to, add, error)));
 }
 
-static mmrec_status copy_forward(const mmrec_op_call *call, mmrec_error *error) {
+static inline mmrec_status copy_forward(const mmrec_op_call *call, mmrec_error *error) {
     return copy_view(call->in[0], call->out[0], false, error);
 }
 
-static mmrec_status copy_backward(const mmrec_op_call *call, mmrec_error *error) {
+static inline mmrec_status copy_backward(const mmrec_op_call *call, mmrec_error *error) {
     if (!call->d_in[0].data) return MMREC_OK;
     return copy_view(call->d_out[0], call->d_in[0], call_adds(call, 0), error);
 }

@@ -6,7 +6,7 @@
  * Order of sums: the reference adds columns, then rows, one by one. The fast functions add columns in vector lanes, and
  * rows within chunks of at least 64, then the chunks, whatever the number of threads. The variance takes a second pass
  * over the row, which is in the cache: the one-pass form loses all digits where |mean| is 1e4 times the spread. */
-#include "fast_loop.h"
+#include "fast_row.h"
 #include "pieces_device.h"
 
 enum { IN_X, IN_WEIGHT, IN_BIAS };
@@ -97,25 +97,37 @@ static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
 }
 
 #if MMREC_REAL_F32
-static void fast_row(const mmrec_op_call *call, int64_t r, int64_t width) {
-    const float *restrict x = view_row(&call->in[IN_X], r);
-    const float *restrict weight = view_row(&call->in[IN_WEIGHT], 0), *restrict bias = view_row(&call->in[IN_BIAS], 0);
-    float *restrict y = view_row(&call->out[0], r), sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t d = 0; d < width; d++) sum += x[d];
-    row_scale s = {sum / (float)width, 0};
-#pragma omp simd reduction(+ : squares)
-    for (int64_t d = 0; d < width; d++) squares += (x[d] - s.mean) * (x[d] - s.mean);
-    s.rstd = 1.0f / sqrtf(squares / (float)width + (float)call->sizes->attr[0]);
-    for (int64_t d = 0; d < width; d++) y[d] = (x[d] - s.mean) * s.rstd * weight[d] + bias[d];
+/* y = (x - mean) rstd w + b, past the caches where `stream`. */
+static void fast_normal_row(const float *restrict x, const float *restrict weight, const float *restrict bias,
+                            float *restrict y, int64_t width, row_scale s, bool stream) {
+    int64_t d = 0, before = row_before(y, width);
+    for (; d < before; d++) y[d] = (x[d] - s.mean) * s.rstd * weight[d] + bias[d];
+    for (; d + ROW_LANES <= width; d += ROW_LANES) {
+        row_vec hat = (row_at(x + d) - s.mean) * s.rstd;
+        row_put(y + d, hat * row_at(weight + d) + row_at(bias + d), stream);
+    }
+    for (; d < width; d++) y[d] = (x[d] - s.mean) * s.rstd * weight[d] + bias[d];
+}
+
+static void fast_row(const mmrec_op_call *call, int64_t r, int64_t width, bool stream) {
+    const float *x = view_row(&call->in[IN_X], r);
+    row_scale s = {row_sum(x, width) / (float)width, 0};
+    s.rstd = 1.0f / sqrtf(row_spread(x, width, s.mean) / (float)width + (float)call->sizes->attr[0]);
+    fast_normal_row(x, view_row(&call->in[IN_WEIGHT], 0), view_row(&call->in[IN_BIAS], 0), view_row(&call->out[0], r),
+                    width, s, stream);
     save_scale(call, r, s);
 }
 
 static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
     int64_t rows = mmrec_shape_rows(&call->in[IN_X].shape), width = MMREC_SIZE(call->sizes, D);
-#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * width > FAST_SERIAL)
-    for (int64_t r = 0; r < rows; r++) fast_row(call, r, width);
+    bool stream = rows * width >= ROW_STREAM;
+#pragma omp parallel num_threads(call->sizes->threads) if (rows * width > FAST_SERIAL)
+    {
+#pragma omp for schedule(static) nowait
+        for (int64_t r = 0; r < rows; r++) fast_row(call, r, width, stream);
+        row_fence(stream);
+    }
     return MMREC_OK;
 }
 

@@ -32,6 +32,7 @@ typedef double real;
 #define REAL_LOG log
 #define REAL_SQRT sqrt
 #define REAL_ERF erf
+#define REAL_TANH tanh
 #else
 typedef float real;
 #define MMREC_VARIANT_NAME MMREC_ISA_NAME
@@ -39,11 +40,13 @@ typedef float real;
 #define REAL_LOG logf
 #define REAL_SQRT sqrtf
 #define REAL_ERF erff
+#define REAL_TANH tanhf
 #endif
 static inline real real_exp(real x) { return REAL_EXP(x); }
 static inline real real_log(real x) { return REAL_LOG(x); }
 static inline real real_sqrt(real x) { return REAL_SQRT(x); }
 static inline real real_erf(real x) { return REAL_ERF(x); }
+static inline real real_tanh(real x) { return REAL_TANH(x); }
 static inline double real_value(real x) { return (double)x; }
 #endif
 

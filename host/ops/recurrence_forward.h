@@ -15,6 +15,14 @@ typedef struct forward_run {
     float *chunks;
 } forward_run;
 
+static precision precision_of(const mmrec_op_call *call) {
+    if (call->sizes->attr[ATTR_BF16] == 0) return EXACT;
+#if defined(__AVX512F__)
+    if (__builtin_cpu_supports("avx512bf16")) return PAIRS;
+#endif
+    return ROUNDED;
+}
+
 /* Words of the panels of both gates; those of U are no more. */
 static int64_t forward_panel_floats(int64_t width) { return round_up(round_up(width, LANES) * width * 2, 16); }
 

@@ -1,4 +1,4 @@
-/* Weights packed for the recurrence's product, and the rows of the state that meet them.
+/* Weights packed for the product of a time step, and the rows of the state that meet them.
  *
  * A panel is what two vectors of outputs need: for each k of the depth, 2 x LANES weights side by side, read front to
  * back. Forward a panel is LANES units, the vectors being their two gates, so that a, m, n and h are finished where the
@@ -10,20 +10,8 @@
 
 #include "recurrence_vector.h"
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
 /* How weights and state are held: ROUNDED is float holding bfloat16 values of the weights alone. */
 typedef enum precision { EXACT, ROUNDED, PAIRS } precision;
-
-static precision precision_of(const mmrec_op_call *call) {
-    if (call->sizes->attr[ATTR_BF16] == 0) return EXACT;
-#if defined(__AVX512F__)
-    if (__builtin_cpu_supports("avx512bf16")) return PAIRS;
-#endif
-    return ROUNDED;
-}
 
 static inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }

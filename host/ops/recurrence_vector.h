@@ -3,6 +3,7 @@
 #ifndef MMREC_RECURRENCE_VECTOR_H
 #define MMREC_RECURRENCE_VECTOR_H
 
+#include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -51,10 +52,16 @@ static inline vec vec_choose(vec_bits mask, vec yes, vec no) {
     return (vec)(((vec_bits)yes & mask) | ((vec_bits)no & ~mask));
 }
 
-/* NaN compares false and passes. */
+/* NaN passes: the instructions return their second operand where one is NaN. */
 static inline vec vec_clamp(vec x, float low, float high) {
-    x = vec_choose((vec_bits)(x < low), (vec){0} + low, x);
-    return vec_choose((vec_bits)(x > high), (vec){0} + high, x);
+    const vec least = (vec){0} + low, most = (vec){0} + high;
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)most, _mm512_max_ps((__m512)least, (__m512)x));
+#elif defined(__AVX__)
+    return (vec)_mm256_min_ps((__m256)most, _mm256_max_ps((__m256)least, (__m256)x));
+#else
+    return (vec)_mm_min_ps((__m128)most, _mm_max_ps((__m128)least, (__m128)x));
+#endif
 }
 
 /* e^x for |x| <= 43: the polynomial of fast_expf on whole registers. A loop over fast_expf would do the same through

@@ -41,7 +41,7 @@ static void fast_row(const float *restrict x, float *restrict y, int64_t width) 
     for (int64_t d = 0; d < width; d++) top = x[d] > top ? x[d] : top;
 #pragma omp simd reduction(+ : sum)
     for (int64_t d = 0; d < width; d++) {
-        float e = fast_expf(x[d] - top);
+        float e = fast_exp_belowf(x[d] - top);
         y[d] = e;
         sum += e;
     }

@@ -55,6 +55,7 @@ static inline real real_exp(real x) { return mmrec_counted(std::exp(x.plain()));
 static inline real real_log(real x) { return mmrec_counted(std::log(x.plain())); }
 static inline real real_sqrt(real x) { return mmrec_counted(std::sqrt(x.plain())); }
 static inline real real_erf(real x) { return mmrec_counted(std::erf(x.plain())); }
+static inline real real_tanh(real x) { return mmrec_counted(std::tanh(x.plain())); }
 static inline double real_value(real x) { return x.plain(); }
 
 #endif

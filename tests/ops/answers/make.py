@@ -226,3 +226,226 @@ for text, count in ("N=2 D=3", 6), ("N=3 D=5", 15):
                           out_growth=[max(1.1 * g + 0.1 * (1 - o) for g, o in zip(gamma, m))])
 gamma = [-3.0, -2.0, -5.0]
 growth_answers.sample("N=1 D=3", in_gamma=gamma, in_m=[0.5, 2.0, -1.0], out_growth=[1.1 * -2.0 + 0.1 * (1 - 2.0)])
+
+
+def own_numbers(seed):
+    """Numbers of a generator of its own: nothing else drawn here moves them."""
+    generator = random.Random(seed)
+    return lambda count, low=-1.0, high=1.0: [round(generator.uniform(low, high), 3) for _ in range(count)]
+
+
+def gate_sums(weight, bias, v, gates):
+    """The sums of each gate's units, gate by gate."""
+    sums = [dot(row, v) + c for row, c in zip(weight, bias)]
+    return matrix(sums, len(sums) // gates)
+
+
+def lstm(xs, h, c, wi, wh, bi, bh):
+    """One sequence; returns h of every step, and c of the last."""
+    out = []
+    for v in xs:
+        i, f, g, o = [[p + q for p, q in zip(*pair)] for pair in zip(gate_sums(wi, bi, v, 4), gate_sums(wh, bh, h, 4))]
+        c = [sigmoid(q) * u + sigmoid(p) * math.tanh(r) for p, q, r, u in zip(i, f, g, c)]
+        h = [sigmoid(p) * math.tanh(u) for p, u in zip(o, c)]
+        out.append(h)
+    return out, c
+
+
+def gru(xs, h, wi, wh, bi, bh):
+    """One sequence; returns h of every step."""
+    out = []
+    for v in xs:
+        (ar, az, an), (br, bz, bn) = gate_sums(wi, bi, v, 3), gate_sums(wh, bh, h, 3)
+        z = [sigmoid(p + q) for p, q in zip(az, bz)]
+        n = [math.tanh(p + sigmoid(q + r) * u) for p, q, r, u in zip(an, ar, br, bn)]
+        h = [(1 - p) * q + p * u for p, q, u in zip(z, n, h)]
+        out.append(h)
+    return out
+
+
+def rnn_weights(draw, gates, inputs, width):
+    return (matrix(draw(gates * width * inputs), inputs), matrix(draw(gates * width * width), width),
+            draw(gates * width), draw(gates * width))
+
+
+draw = own_numbers(31)
+x, h0, c0 = matrix(matrix(draw(12, -2, 2), 2), 3), matrix(draw(6), 3), matrix(draw(6, -2, 2), 3)
+wi, wh, bi, bh = rnn_weights(draw, 4, 2, 3)
+weights = dict(in_weight_ih=wi, in_weight_hh=wh, in_bias_ih=bi, in_bias_hh=bh)
+answers = Answers("lstm")
+runs = [lstm(x[b], h0[b], c0[b], wi, wh, bi, bh) for b in range(2)]
+answers.sample("B=2 X=3 D=2 H=3", in_x=x, in_h0=h0, in_c0=c0, **weights, out_y=[r[0] for r in runs],
+               out_h_last=[r[0][-1] for r in runs], out_c_last=[r[1] for r in runs])
+runs = [lstm(x[b][:1] * 4, [0] * 3, [0] * 3, wi, wh, bi, bh) for b in range(2)]
+answers.sample("B=2 X=1 D=2 H=3 steps=4 -h0 -c0 -h_last -gates -cells", in_x=[x[b][:1] for b in range(2)], **weights,
+               out_y=[r[0] for r in runs], out_c_last=[r[1] for r in runs])
+
+wi, wh, bi, bh = rnn_weights(draw, 3, 2, 3)
+weights = dict(in_weight_ih=wi, in_weight_hh=wh, in_bias_ih=bi, in_bias_hh=bh)
+answers = Answers("gru")
+runs = [gru(x[b], h0[b], wi, wh, bi, bh) for b in range(2)]
+answers.sample("B=2 X=3 D=2 H=3", in_x=x, in_h0=h0, **weights, out_y=runs, out_h_last=[r[-1] for r in runs])
+runs = [gru(x[b][:1] * 4, [0] * 3, wi, wh, bi, bh) for b in range(2)]
+answers.sample("B=2 X=1 D=2 H=3 steps=4 -h0 -h_last -gates", in_x=[x[b][:1] for b in range(2)], **weights, out_y=runs)
+
+
+def softplus(x):
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def length(v):
+    return max(math.sqrt(dot(v, v)), 1e-12)
+
+
+def address(key, beta, memory):
+    """Where a key finds itself in a memory."""
+    return softmax([beta * (dot(key, row) / (length(key) * length(row))) for row in memory])
+
+
+def mixed(w, memory):
+    return [dot(w, column) for column in zip(*memory)]
+
+
+def written(memory, w, e, a):
+    return [[v * (1 - p * q) + p * r for v, q, r in zip(row, e, a)] for row, p in zip(memory, w)]
+
+
+# Besides ordinary numbers: rows all zero, and keys and rows shorter than the least length.
+draw = own_numbers(47)
+key, strength = matrix(draw(6, -2, 2), 3), [3.5, -1.25]
+memories = matrix(matrix(draw(24, -2, 2), 3), 4)
+short_key, short_memory = [[3e-13, -1e-13, 2e-13], key[1]], [memories[0][0], [4e-13, 0.0, -5e-13], [0.0] * 3, memories[0][3]]
+answers = Answers("memory_read")
+answers.sample("B=2 S=2 N=4 M=3", in_key=key, in_strength=strength, in_memory=memories,
+               out_read=[mixed(address(key[b], softplus(strength[b]), memories[b]), memories[b]) for b in range(2)])
+for memory, keys in (memories[1], key), (short_memory, short_key), ([[0.0] * 3] * 4, key):
+    answers.sample("B=2 N=4 M=3 twice=1", in_key=keys, in_strength=strength, in_memory=memory,
+                   out_read=[mixed(address(keys[b], softplus(softplus(strength[b])), memory), memory) for b in range(2)])
+
+erase, add = matrix(draw(6, -2, 2), 3), matrix(draw(6, -2, 2), 3)
+answers = Answers("memory_write")
+for text, memory in ("B=2 S=2 N=4 M=3", memories), ("B=2 S=1 N=4 M=3", short_memory), ("B=2 N=4 M=3", [[0.0] * 3] * 4):
+    out = []
+    for b in range(2):
+        mine = memory[b] if memory is memories else memory
+        w = address(key[b], softplus(strength[b]), mine)
+        out.append(written(mine, w, [sigmoid(v) for v in erase[b]], [math.tanh(v) for v in add[b]]))
+    answers.sample(text, in_key=key, in_strength=strength, in_erase=erase, in_add=add, in_memory=memory,
+                   out_memory_out=out)
+
+key, strength = matrix(draw(9, -2, 2), 3), [3.5, -1.25, 40.0]
+erase, add = matrix(draw(9, -2, 2), 3), matrix(draw(9, -2, 2), 3)
+answers = Answers("memory_write_shared")
+for memory in memories[0], short_memory, [[0.0] * 3] * 4:
+    out = memory
+    places = [address(key[b], softplus(softplus(strength[b])), memory) for b in range(3)]
+    for b in range(3):
+        out = written(out, places[b], [sigmoid(sigmoid(v)) for v in erase[b]], [math.tanh(math.tanh(v)) for v in add[b]])
+    answers.sample("B=3 N=4 M=3", in_key=key, in_strength=strength, in_erase=erase, in_add=add, in_memory=memory,
+                   out_memory_out=out)
+
+x = matrix(matrix(numbers(24), 3), 4)
+answers = Answers("take_steps")
+answers.sample("B=2 T=4 D=3 first=1 count=2", in_x=x, out_y=[s[1:3] for s in x])
+answers.sample("B=2 T=4 D=3 first=3", in_x=x, out_y=[s[3] for s in x])
+answers.sample("B=2 T=4 D=3", in_x=x, out_y=x)
+answers = Answers("columns")
+answers.sample("B=2 T=4 D=3 first=1 count=1", in_x=x, out_y=[r[1] for s in x for r in s])
+answers.sample("B=2 T=4 D=3 first=1", in_x=x, out_y=[r[1:] for s in x for r in s])
+answers.sample("B=2 T=4 D=3 count=2", in_x=x, out_y=[r[:2] for s in x for r in s])
+Answers("mean_steps").sample("B=2 T=4 D=3", in_x=x, out_y=[[math.fsum(c) / 4 for c in zip(*s)] for s in x])
+
+table = matrix(numbers(15), 3)
+Answers("add_position").sample("B=2 T=4 P=5 D=3", in_x=x, in_table=table,
+                               out_y=[[v + w for v, w in zip(r, p)] for s in x for r, p in zip(s, table)])
+
+rows = [matrix(numbers(2 * w), w) for w in (2, 1, 3, 4, 2, 5, 1, 2)]
+answers = Answers("concat")
+answers.sample("N=2 A=2 B=1 D=4 -x2 -x4 -x5 -x6 -x7", in_x0=rows[0], in_x1=rows[1], in_x3=rows[3],
+               out_y=[rows[0][n] + rows[1][n] + rows[3][n] for n in range(2)])
+answers.sample("N=2 A=2 B=1 C=3 D=4 E=2 F=5 G=1 H=2", **{"in_x%d" % i: r for i, r in enumerate(rows)},
+               out_y=[flat([r[n] for r in rows]) for n in range(2)])
+
+x = [0.0, 1e-9, -1e-4, 0.05, -0.5, 1.0, -3.0, 12.0]
+Answers("tanh").sample("N=2 D=4", in_x=x, out_y=[math.expm1(2 * v) / (math.expm1(2 * v) + 2) for v in x])
+
+
+def attend(query, key, value, heads, causal=False, visible=None, p=0.0, stream=0):
+    """query [B][T][D], key and value [B][M][D]; every weight is written out, then masked and dropped."""
+    width, weights, pairs = len(query[0][0]) // heads, [], []
+    for b, rows in enumerate(query):
+        for head in range(heads):
+            own = slice(head * width, (head + 1) * width)
+            for i, q in enumerate(rows):
+                seen = [j for j in range(len(key[b])) if not (causal and j > i) and not (visible and visible[b][j] < 0.5)]
+                e = {j: math.exp(dot(q[own], key[b][j][own]) / math.sqrt(width)) for j in seen}
+                weights += [e[j] / math.fsum(e.values()) if j in e else 0.0 for j in range(len(key[b]))]
+                pairs.append((b, i, own))
+    weights = matrix(dropout(weights, p, stream) if p else weights, len(key[0]))
+    ctx = [[[0.0] * len(q) for q in rows] for rows in query]
+    for (b, i, own), w in zip(pairs, weights):
+        ctx[b][i][own] = [dot(w, column) for column in zip(*(v[own] for v in value[b]))]
+    return ctx
+
+
+draw = own_numbers(53)
+query = matrix(matrix(draw(24, -2, 2), 4), 3)
+key, value = (matrix(matrix(draw(24, -2, 2), 4), 3) for _ in range(2))
+visible = [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+answers = Answers("attention")
+for text, options in (("heads=2 -visible", {}), ("heads=2 causal=1 -visible", {"causal": True}),
+                      ("heads=1", {"visible": visible}), ("heads=2 p=0.4 stream=3 -visible", {"p": 0.4, "stream": 3}),
+                      ("heads=4 causal=1 p=0.3 stream=1", {"causal": True, "visible": [[1.0, 1.0, 0.0], [0.5, 0.0, 1.0]],
+                                                          "p": 0.3, "stream": 1})):
+    arrays = {"in_visible": options["visible"]} if "visible" in options else {}
+    answers.sample("B=2 T=3 M=3 D=4 " + text, in_query=query, in_key=key, in_value=value, **arrays,
+                   out_ctx=attend(query, key, value, int(text[6]), **options))
+key, value = (matrix(matrix(draw(20, -2, 2), 2), 5) for _ in range(2))
+answers.sample("B=2 T=6 M=5 D=2 -visible", in_query=matrix(matrix(flat(query), 2), 6), in_key=key, in_value=value,
+               out_ctx=attend(matrix(matrix(flat(query), 2), 6), key, value, 1))
+
+
+def halves(a, u, width):
+    """Sums of a state's half and a sample's, block by block; a column that only one of them has stays as it is."""
+    longer = max(len(a), len(u))
+    whole = [(a[i] if i < len(a) else 0.0) + (u[i] if i < len(u) else 0.0) for i in range(longer)]
+    return matrix(whole, width)
+
+
+# Two samples, three states of width 2: one set of states for both, then a set for each.
+draw = own_numbers(61)
+u3, u4, n = matrix(draw(12, -2, 2), 6), matrix(draw(16, -2, 2), 8), matrix(matrix(draw(12, -2, 2), 2), 3)
+reset_answers, update_answers, lstm_answers = Answers("nsm_reset"), Answers("nsm_update"), Answers("nsm_lstm")
+for text, sets in ("B=2 S=3 D=2", 1), ("B=2 N=2 S=3 D=2", 2):
+    a2, a4 = matrix(matrix(draw(12 * sets, -2, 2), 4), 3), matrix(matrix(draw(24 * sets, -2, 2), 8), 3)
+    s = matrix(matrix(draw(6 * sets, -2, 2), 2), 3)
+    reset, update, lstm = [], [], []
+    for b in range(2):
+        for i in range(3):
+            state, one = s[b % sets][i], halves(a2[b % sets][i], u3[b], 2)
+            reset.append([sigmoid(p) * v for p, v in zip(one[0], state)])
+            update.append([v + sigmoid(p) * (math.tanh(q + r) - v) for p, q, r, v in zip(one[1], one[2], n[b][i], state)])
+            lstm.append([sigmoid(o) * math.tanh(sigmoid(f) * v + sigmoid(k) * math.tanh(c))
+                         for f, k, o, c, v in zip(*halves(a4[b % sets][i], u4[b], 2), state)])
+    reset_answers.sample(text, in_a=a2, in_u=u3, in_s=s, out_y=reset)
+    update_answers.sample(text, in_a=a2, in_u=u3, in_n=n, in_s=s, out_y=update)
+    lstm_answers.sample(text, in_a=a4, in_u=u4, in_s=s, out_y=lstm)
+
+ag, kernel, bias = matrix(matrix(draw(40, -2, 2), 4), 5), matrix(draw(6, -2, 2), 3), draw(2, -2, 2)
+answers = Answers("conv_gate")
+for steps, taps in (5, 3), (2, 3), (5, 1):
+    out = []
+    for x in (rows[:steps] for rows in ag):
+        padded = [[0.0, 0.0]] * (taps - 1) + x
+        for t in range(steps):
+            c = [bias[w] + dot([k for k in kernel[w][:taps]], [row[w] for row in padded[t:t + taps]]) for w in range(2)]
+            out.append([v / (1 + math.exp(-v)) * g for v, g in zip(c, x[t][2:])])
+    answers.sample("B=2 T=%d W=2 K=%d" % (steps, taps), in_ag=[rows[:steps] for rows in ag],
+                   in_kernel=[k[:taps] for k in kernel], in_bias=bias, out_y=out)
+
+weights, tokens = matrix(matrix(draw(16, -2, 2), 2), 4), matrix(matrix(draw(24, -2, 2), 3), 4)
+answers = Answers("route")
+for attr, width in ("", 3), (" width=5", 5), (" width=2", 2):
+    fitted = [[(row + [0.0] * 5)[:width] for row in rows] for rows in tokens]
+    answers.sample("B=2 N=4 S=2 Q=3" + attr, in_weights=weights, in_tokens=tokens,
+                   out_y=[[dot(w, f) for f in zip(*rows)] for ws, rows in zip(weights, fitted) for w in zip(*ws)])

@@ -1,0 +1,38 @@
+/* Hyperbolic tangents of vectors, for the fast functions of lstm and gru. */
+#ifndef MMREC_RNN_VECTOR_H
+#define MMREC_RNN_VECTOR_H
+
+#include "recurrence_vector.h"
+
+/* e^x - 1 for |x| <= 43: the polynomial of vec_exp without its 1, so that nothing cancels near 0. With e^x = 2^n (1 +
+ * p) it is 2^n p + (2^n - 1), where 2^n - 1 is exact for the small n for which it matters. */
+static inline vec vec_exp_minus_1(vec x) {
+    const float round = 12582912.0f;
+    vec shifted = x * 1.44269504f + round;
+    vec n = shifted - round;
+    vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    vec p = r * 0.0013814586096502158f + 0.008368718068709237f;
+    p = p * r + 0.04166838830735055f;
+    p = p * r + 0.16666520618923816f;
+    p = p * r + 0.4999999344649379f;
+    p = p * (r * r) + r;
+    vec power = (vec)(((vec_bits)shifted << 23) + 0x3F800000u);
+    return power * p + (power - 1.0f);
+}
+
+/* tanh x = m / (m + 2), m = e^2x - 1; beyond +-9.5 it is +-1 to 1e-8. NaN stays NaN. */
+static inline vec vec_double_minus_1(vec x) { return vec_exp_minus_1(vec_clamp(x + x, -19.0f, 19.0f)); }
+static inline vec vec_tanh(vec x) {
+    vec m = vec_double_minus_1(x);
+    return m / (m + 2.0f);
+}
+
+/* A sigmoid and a tanh with one division; within the clamps the product stays finite. */
+static inline void vec_sigmoid_tanh(vec x, vec y, vec *sigmoid, vec *tangent) {
+    vec p = vec_inverse_sigmoid(x), m = vec_double_minus_1(y);
+    vec inverse = 1.0f / (p * (m + 2.0f));
+    *sigmoid = (m + 2.0f) * inverse;
+    *tangent = m * p * inverse;
+}
+
+#endif
