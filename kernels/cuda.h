@@ -71,6 +71,8 @@ mmrec_status mmrec_cuda_set_word(uint64_t *at, uint64_t value, mmrec_error *erro
 
 /* The backend's `adamw`: one launch (adamw.cu). */
 mmrec_status mmrec_cuda_adamw(const mmrec_adamw_call *call, mmrec_error *error);
+/* The backend's `mlp`: one launch (mlp.cu). */
+mmrec_status mmrec_cuda_mlp(const struct mmrec_mlp_call *call, mmrec_error *error);
 
 /* OK for cudaSuccess; otherwise a message that names `what` and the CUDA error: NO_MEMORY for failed allocations,
  * NO_DEVICE for sticky errors (the context is lost: every later call fails, and the backend says so), else INTERNAL. */

@@ -2,7 +2,7 @@
 #ifndef MMREC_CUDA_MODULE_H
 #define MMREC_CUDA_MODULE_H
 
-#include "mmrec/backend.h"
+#include "backend/mlp.h"
 
 /* Both sides are compiled from one tree, but a module left over from another build would be found beside the program
  * all the same. It is told by the sizes of what passes between the two; the first number counts changes of meaning. */
@@ -10,9 +10,9 @@
     {                                                                                                                  \
         1, MMREC_OPS, sizeof(mmrec_op_sizes), sizeof(mmrec_op_call), sizeof(mmrec_error), sizeof(mmrec_device),        \
             sizeof(mmrec_backend), sizeof(mmrec_device_options), sizeof(mmrec_adamw_call), sizeof(mmrec_adamw_range),  \
-            sizeof(mmrec_lstm_request), sizeof(mmrec_lstm_info)                                                        \
+            sizeof(mmrec_lstm_request), sizeof(mmrec_lstm_info), sizeof(mmrec_mlp_call)                                \
     }
-enum { MMREC_CUDA_ABI_NUMBERS = 12 };
+enum { MMREC_CUDA_ABI_NUMBERS = 13 };
 
 /* Compute capabilities there are kernels for (cmake/cuda.cmake): code for 8.0 runs on all 8.x, code for 9.0 there only.
  */

@@ -6,6 +6,7 @@
 
 #include "adamw.h"
 #include "backend_impl.h"
+#include "mlp.h"
 
 static const mmrec_alloc_tag arena_tag[MMREC_ARENAS] = {MMREC_ALLOC_PARAMS, MMREC_ALLOC_GRADS, MMREC_ALLOC_OPTIMIZER,
                                                         MMREC_ALLOC_SAVED, MMREC_ALLOC_SCRATCH};
@@ -37,7 +38,8 @@ static const mmrec_backend backends[] = {
      .alloc = host_alloc,
      .free = host_free,
      .run = ref_run,
-     .adamw = adamw_ref},
+     .adamw = adamw_ref,
+     .mlp = mlp_ref},
     {.name = "cpu",
      .real = MMREC_F32,
      .variant = MMREC_VARIANT_F32,
@@ -45,7 +47,8 @@ static const mmrec_backend backends[] = {
      .alloc = host_alloc,
      .free = host_free,
      .run = cpu_run,
-     .adamw = adamw_cpu},
+     .adamw = adamw_cpu,
+     .mlp = mlp_cpu},
 };
 
 mmrec_status mmrec_backend_find(const char *name, const mmrec_backend **out, mmrec_error *error) {

@@ -73,15 +73,6 @@ static subject subject_of(case_run *c, int side, mmrec_measure_kind kind) {
 
 /* ---- what is known of a row without timing ---- */
 
-/* As include/mmrec/optimizer.h writes it, by value: 2 for the norm, 1 to clip, 3 and 4 for the moments, 2 corrections,
- * 3 for the quotient and its rate, 2 for decay and difference. Parameters and moments are read and written, gradients
- * read for the norm and again for the step. */
-static mmrec_work optimizer_work(const mmrec_graph *graph, mmrec_dtype real) {
-    enum { FLOPS = 2 + 1 + 3 + 4 + 2 + 3 + 2, ACCESSES = 3 * 2 + 2 };
-    double values = (double)mmrec_graph_param_count(graph);
-    return (mmrec_work){FLOPS * values, values, ACCESSES * (double)mmrec_dtype_bytes(real) * values};
-}
-
 static void describe_row(const subject *s, mmrec_bench_row *row) {
     row->tokens = s->inputs->tokens;
     for (int phase = 0; phase < MMREC_PHASES; phase++) {
@@ -94,7 +85,7 @@ static void describe_row(const subject *s, mmrec_bench_row *row) {
     for (int node = 0; node < mmrec_graph_node_count(s->net->graph); node++) {
         row->nodes += kind_runs(s->kind, mmrec_graph_node_info(s->net->graph, node).phase);
     }
-    if (s->kind == MMREC_MEASURE_OPTIMIZER) row->work = optimizer_work(s->net->graph, s->backend->real);
+    if (s->kind == MMREC_MEASURE_OPTIMIZER) row->work = mmrec_optimizer_work(s->net->graph, s->backend->real);
 }
 
 /* ---- overhead: what a run takes beyond its nodes ---- */

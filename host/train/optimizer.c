@@ -1,6 +1,6 @@
 /* AdamW over the parameters of an exec: where they, their gradients and moments lie. The arithmetic is the backend's.
  */
-#include "mmrec/optimizer.h"
+#include "train/optimizer_impl.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -34,7 +34,13 @@ bool mmrec_optimizer_decays(const char *name, const mmrec_shape *shape) {
     return shape->ndim >= 2;
 }
 
-static mmrec_status check_config(const mmrec_optimizer_config *c, mmrec_error *error) {
+mmrec_work mmrec_optimizer_work(const mmrec_graph *graph, mmrec_dtype real) {
+    enum { FLOPS = 2 + 1 + 3 + 4 + 2 + 3 + 2, ACCESSES = 3 * 2 + 2 };
+    double values = (double)mmrec_graph_param_count(graph);
+    return (mmrec_work){FLOPS * values, values, ACCESSES * (double)mmrec_dtype_bytes(real) * values};
+}
+
+mmrec_status optimizer_check(const mmrec_optimizer_config *c, mmrec_error *error) {
     const struct {
         const char *name;
         double value;
@@ -53,6 +59,22 @@ static mmrec_status check_config(const mmrec_optimizer_config *c, mmrec_error *e
                    rows[i].range);
     }
     return MMREC_OK;
+}
+
+mmrec_adamw_state optimizer_begin(const mmrec_optimizer_config *config) {
+    return (mmrec_adamw_state){.beta1 = config->beta1,
+                               .beta2 = config->beta2,
+                               .epsilon = config->epsilon,
+                               .weight_decay = config->weight_decay,
+                               .clip_norm = config->clip_norm,
+                               .power1 = 1,
+                               .power2 = 1,
+                               .clip_factor = 1};
+}
+
+mmrec_status optimizer_check_rate(double rate, mmrec_error *error) {
+    if (rate >= 0 && isfinite(rate)) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_CONFIG, "a learning rate must be finite and at least 0, got %g", rate);
 }
 
 /* ---- ranges ---- */
@@ -157,7 +179,7 @@ static mmrec_status send_ranges(mmrec_optimizer *o, mmrec_error *error) {
 }
 
 static mmrec_status prepare(mmrec_optimizer *o, const mmrec_optimizer_config *config, mmrec_error *error) {
-    MMREC_TRY(check_config(config, error));
+    MMREC_TRY(optimizer_check(config, error));
     MMREC_TRY(check_room(o->exec, error));
     o->call.range_count = count_parameters(mmrec_exec_graph(o->exec));
     size_t bytes = STATE_BYTES + PARTIAL_BYTES + (size_t)o->call.range_count * sizeof(mmrec_adamw_range);
@@ -166,14 +188,7 @@ static mmrec_status prepare(mmrec_optimizer *o, const mmrec_optimizer_config *co
     o->call.state = o->memory;
     o->call.partials = (double *)((char *)o->memory + STATE_BYTES);
     o->call.ranges = (const mmrec_adamw_range *)((const char *)o->memory + STATE_BYTES + PARTIAL_BYTES);
-    mmrec_adamw_state state = {.beta1 = config->beta1,
-                               .beta2 = config->beta2,
-                               .epsilon = config->epsilon,
-                               .weight_decay = config->weight_decay,
-                               .clip_norm = config->clip_norm,
-                               .power1 = 1,
-                               .power2 = 1,
-                               .clip_factor = 1};
+    mmrec_adamw_state state = optimizer_begin(config);
     MMREC_TRY(copy_in(o, o->call.state, &state, sizeof state, error));
     return send_ranges(o, error);
 }
@@ -207,9 +222,7 @@ void mmrec_optimizer_destroy(mmrec_optimizer **optimizer) {
 /* ---- a step ---- */
 
 mmrec_status mmrec_optimizer_rate(mmrec_optimizer *o, double rate, mmrec_error *error) {
-    if (!(rate >= 0) || !isfinite(rate)) {
-        MMREC_FAIL(error, MMREC_CONFIG, "a learning rate must be finite and at least 0, got %g", rate);
-    }
+    MMREC_TRY(optimizer_check_rate(rate, error));
     return copy_in(o, &o->call.state->rate, &rate, sizeof rate, error);
 }
 

@@ -136,6 +136,9 @@ typedef struct mmrec_adamw_call {
     double *partials; /* MMREC_ADAMW_PARTS */
 } mmrec_adamw_call;
 
+/* Training steps of a small MLP, forward, backward and AdamW in one call (mmrec/mlp.h asks for them): host/backend/mlp.h. */
+struct mmrec_mlp_call;
+
 typedef struct mmrec_backend {
     const char *name;
     mmrec_dtype real; /* what it computes in */
@@ -149,6 +152,7 @@ typedef struct mmrec_backend {
     mmrec_status (*synchronize)(mmrec_error *error); /* NULL: calls are complete when they return */
     const mmrec_device *device;                      /* NULL on the host */
     mmrec_status (*adamw)(const mmrec_adamw_call *call, mmrec_error *error);
+    mmrec_status (*mlp)(const struct mmrec_mlp_call *call, mmrec_error *error);
 } mmrec_backend;
 
 /* How a graph for this backend counts threads: its own number on the host, MMREC_ON_DEVICE on a device. */

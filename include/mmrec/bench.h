@@ -5,6 +5,7 @@
 #include "mmrec/io.h"
 #include "mmrec/measure.h"
 #include "mmrec/model.h"
+#include "mmrec/optimizer.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -211,6 +212,44 @@ typedef struct mmrec_plan_report {
 mmrec_status mmrec_bench_plan(mmrec_allocator *allocator, const mmrec_bench_case *input, bool hem,
                               const mmrec_bench_options *options, size_t budget_bytes, mmrec_plan_report *out,
                               mmrec_error *error) MMREC_MUST_CHECK;
+
+/* ---- the fused MLP (mlp.h) ---- */
+
+/* Epochs of a small MLP by one call each, in alternation with the same products by sgemm, then with the same training as a
+ * graph. Samples are made up from the seed and lie in the backend's memory; the graph's are written step by step. */
+typedef struct mmrec_mlp_bench_options {
+    const mmrec_backend *backend;
+    const mmrec_mlp_config *model;
+    const mmrec_optimizer_config *optimizer;
+    double rate;
+    int64_t batch, samples;
+    int epochs;  /* timed, each once; those that warm up come before them. At least 8, which a ratio needs */
+    int threads; /* of the graph and of sgemm; the fused MLP has one */
+    uint64_t seed;
+    mmrec_sampling sampling; /* of the graph's epochs */
+} mmrec_mlp_bench_options;
+
+/* A figure with its 95 % interval. */
+typedef struct mmrec_mlp_figure {
+    double value;
+    mmrec_interval ci95;
+} mmrec_mlp_figure;
+
+typedef struct mmrec_mlp_bench {
+    mmrec_series fused, sgemm;   /* an epoch each; sgemm: the products that its FLOPs are counted of */
+    mmrec_series graph, beside;  /* an epoch as a graph, and the fused ones in alternation with it */
+    mmrec_paired against_sgemm, against_graph; /* times of sgemm, and of the graph, over those of the fused epoch */
+    double flops;                /* of an epoch's products, forward and backward */
+    double seconds;              /* all timed epochs of `fused` together */
+    mmrec_mlp_figure samples_per_s, flops_per_s, graph_samples_per_s; /* by medians */
+    double first_loss, last_loss; /* of the first and last epoch of the fused MLP, mean over its samples */
+} mmrec_mlp_bench;
+
+/* CONFIG for what mmrec_mlp_create refuses, fewer than 8 epochs, and samples or threads out of range; UNSUPPORTED on a
+ * device, where sgemm of the processor is no yardstick; NO_MEMORY. Free in any case. */
+mmrec_status mmrec_mlp_bench_run(mmrec_allocator *allocator, const mmrec_mlp_bench_options *options,
+                                 mmrec_mlp_bench *out, mmrec_error *error) MMREC_MUST_CHECK;
+void mmrec_mlp_bench_free(mmrec_allocator *allocator, mmrec_mlp_bench *bench);
 
 #ifdef __cplusplus
 }

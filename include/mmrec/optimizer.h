@@ -51,6 +51,11 @@ typedef struct mmrec_optimizer_report {
     int64_t step;         /* updates made so far */
 } mmrec_optimizer_report;
 
+/* Work of one step over the parameters of a graph in numbers of that type, as the formula above has it: by parameter 2
+ * FLOPs for the norm, 1 to clip, 3 and 4 for the moments, 2 corrections, 3 for quotient and rate, 2 for decay and
+ * difference. Parameters and moments are read and written, gradients read for the norm and again for the step. */
+mmrec_work mmrec_optimizer_work(const mmrec_graph *graph, mmrec_dtype real);
+
 /* Moments zero, no step made. `exec` must outlive the optimizer and its graph be differentiated. CONFIG: settings out
  * of range, a graph without gradients or parameters, a plan without room for the moments; NO_MEMORY. After it a step
  * allocates nothing. Destroy is NULL-safe and clears. */

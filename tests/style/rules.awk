@@ -6,16 +6,16 @@ function end_of_file() { if (last_lines > 600) printf "%s: %d lines, at most 600
 
 # 2. Layers, lowest first. A file includes from its own layer and from those below.
 BEGIN {
-  split("core graph ops checkpoint models backend train measure report run apps", order, " ")
+  split("core graph ops checkpoint models backend train measure report run compare apps", order, " ")
   for (i in order) rank[order[i]] = i + 0
   # The public headers, by the layer that defines what they declare. Ops and graph know of each other by op.h alone.
   split("status alloc io fault rng shape compare options version op", names, " "); for (i in names) header[names[i]] = "core"
   split("graph plan exec backend", names, " "); for (i in names) header[names[i]] = "graph"
   split("safetensors checkpoint", names, " "); for (i in names) header[names[i]] = "checkpoint"
   split("model baselines state_manager", names, " "); for (i in names) header[names[i]] = "models"
-  split("optimizer data train", names, " "); for (i in names) header[names[i]] = "train"
+  split("optimizer data train mlp", names, " "); for (i in names) header[names[i]] = "train"
   split("measure bench parity", names, " "); for (i in names) header[names[i]] = "measure"
-  header["report"] = "report"; header["run"] = "run"
+  header["report"] = "report"; header["run"] = "run"; header["comparison"] = "compare"
 }
 
 function layer_of(path,    part) {

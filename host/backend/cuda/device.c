@@ -68,6 +68,11 @@ static mmrec_status adamw(const mmrec_adamw_call *call, mmrec_error *error) {
     return mmrec_cuda_adamw(call, error);
 }
 
+static mmrec_status mlp(const struct mmrec_mlp_call *call, mmrec_error *error) {
+    MMREC_TRY(cuda_usable(error));
+    return mmrec_cuda_mlp(call, error);
+}
+
 static const mmrec_backend backend = {.name = "cuda",
                                       .real = MMREC_F32,
                                       .variant = MMREC_VARIANT_F32,
@@ -78,7 +83,8 @@ static const mmrec_backend backend = {.name = "cuda",
                                       .run = run,
                                       .synchronize = cuda_synchronize,
                                       .device = &cuda_device,
-                                      .adamw = adamw};
+                                      .adamw = adamw,
+                                      .mlp = mlp};
 
 /* ---- seed ---- */
 
