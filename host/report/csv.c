@@ -1,59 +1,8 @@
 /* CSV: one table per mode, every row complete in itself, empty fields where there is no figure. */
+#include "report/csv_row.h"
 #include "report/output.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
-
-/* One row under way. The header and the rows come from the same calls, so that they agree. */
-typedef struct csv_row {
-    mmrec_buffer *out;
-    bool header;
-    int fields;
-} csv_row;
-
-/* A field is quoted when it holds a separator, a quote or an end of line. */
-static void put(csv_row *row, const char *text) {
-    bool quote = strpbrk(text, ",\"\r\n") != NULL;
-    if (row->fields++ > 0) mmrec_buffer_text(row->out, ",");
-    if (quote) mmrec_buffer_text(row->out, "\"");
-    for (; *text; text++) {
-        if (*text == '"') mmrec_buffer_text(row->out, "\"");
-        mmrec_buffer_bytes(row->out, text, 1);
-    }
-    if (quote) mmrec_buffer_text(row->out, "\"");
-}
-
-static void text_field(csv_row *row, const char *name, const char *text) { put(row, row->header ? name : text); }
-
-static void whole_field(csv_row *row, const char *name, int64_t value) {
-    if (row->header)
-        put(row, name);
-    else
-        mmrec_buffer_format(row->out, "%s%lld", row->fields++ > 0 ? "," : "", (long long)value);
-}
-
-/* 17 digits: reading it back gives the same number. */
-static void real_field(csv_row *row, const char *name, bool valid, double value) {
-    if (row->header || !valid || !isfinite(value))
-        put(row, row->header ? name : "");
-    else
-        mmrec_buffer_format(row->out, "%s%.17g", row->fields++ > 0 ? "," : "", value);
-}
-
-/* A count that is 0 while it is not known. */
-static void known_field(csv_row *row, const char *name, int64_t value) {
-    if (row->header || value > 0)
-        whole_field(row, name, value);
-    else
-        put(row, "");
-}
-
-static void end_row(csv_row *row) {
-    mmrec_buffer_text(row->out, "\r\n");
-    row->fields = 0;
-    row->header = false;
-}
 
 static void case_fields(csv_row *row, const mmrec_bench_case *c, const mmrec_bench_options *run) {
     for (int i = 0; i < MMREC_CASE_SIZES; i++) whole_field(row, mmrec_case_size_name(i), mmrec_case_size(c, i));
@@ -66,27 +15,6 @@ static void run_fields(csv_row *row, const mmrec_report *report, const char *dty
     text_field(row, "backend", report->bench.backend);
     text_field(row, "dtype", dtype);
     whole_field(row, "threads", report->bench.machine.threads);
-}
-
-static void series_fields(csv_row *row, const mmrec_bench_row *r, const mmrec_row_figures *f) {
-    const mmrec_stats *s = &r->series.stats;
-    whole_field(row, "samples", r->series.count);
-    real_field(row, "median_ns", f->valid, s->median);
-    real_field(row, "ci95_low_ns", f->has_interval, s->ci95.low);
-    real_field(row, "ci95_high_ns", f->has_interval, s->ci95.high);
-    real_field(row, "mean_ns", f->valid, s->mean);
-    real_field(row, "min_ns", f->valid, s->min);
-    real_field(row, "max_ns", f->valid, s->max);
-    real_field(row, "q1_ns", f->valid, s->q1);
-    real_field(row, "q3_ns", f->valid, s->q3);
-    real_field(row, "deviation_ns", f->valid && s->count > 1, s->deviation);
-    real_field(row, "mad_ns", f->valid, s->mad);
-    text_field(row, "stop", f->valid ? mmrec_stop_reason_name(r->series.stop) : "");
-    real_field(row, "waited_share", f->valid, r->series.waited_share);
-    real_field(row, "flops", f->has_work, r->work.flops);
-    real_field(row, "bytes", f->has_work, r->work.bytes);
-    real_field(row, "flops_per_s", f->has_work, f->flops_per_s);
-    real_field(row, "bytes_per_s", f->has_work, f->bytes_per_s);
 }
 
 static void device_fields(csv_row *row, const mmrec_report *report, const mmrec_timing *timing,

@@ -18,7 +18,8 @@ mmrec_status mmrec_setup_place(const mmrec_options *options, bool runs, mmrec_pl
     return mmrec_backend_stores(out->backend, mmrec_backend_dtype(out->backend, out->bf16), error);
 }
 
-/* Where each size of the model goes: every COUNT option of the MODEL group has its line here. */
+/* Where each size of the model goes: every COUNT option of the MODEL group has its line here, but for programs that make
+ * no case. */
 static const size_t field_offset[MMREC_OPTIONS] = {
     [MMREC_OPTION_dim] = offsetof(mmrec_bench_case, model.dim),
     [MMREC_OPTION_layers] = offsetof(mmrec_bench_case, model.layers),
@@ -54,7 +55,8 @@ mmrec_bench_case mmrec_setup_case(const mmrec_options *options, const mmrec_swee
     /* ffn and inner follow the width unless they are given. */
     c.model = mmrec_model_config_default(256, size_of(options, sweep, MMREC_OPTION_dim, 1), 1, 1);
     for (int i = 0; i < MMREC_OPTIONS; i++) {
-        int64_t *field = case_field(&c, (mmrec_option_id)i);
+        bool taken = mmrec_option_taken(options->program, (mmrec_option_id)i);
+        int64_t *field = taken ? case_field(&c, (mmrec_option_id)i) : NULL;
         if (field) *field = size_of(options, sweep, (mmrec_option_id)i, *field);
     }
     c.model.uboo = (mmrec_uboo)value[MMREC_OPTION_uboo].whole;

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Runs every case of a list (golden.txt, train_golden.txt) and compares exit status and standard error exactly.
+# Runs every case of a list (golden.txt, train_golden.txt, compare_golden.txt) and compares exit status and standard error
+# exactly.
 #
 #   golden.sh BIN SOURCE LIST [UPDATED]
 #
 # A case is a line `$ COMMAND`, a line with the exit status, then the lines of standard error. With UPDATED, what the
 # programs really said is written there in the same form: read the difference before it becomes the golden file.
 bin=$1 source=$2 list=$3 updated=$4
-for name in mmrec-bench mmrec-parity mmrec-train; do
+for name in mmrec-bench mmrec-compare mmrec-parity mmrec-train; do
     [ -x "$bin/$name" ] || { echo "$name is not in $bin"; exit 1; }
 done
 . "$source/tests/cli/rig.sh"

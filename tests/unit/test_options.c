@@ -206,6 +206,7 @@ static void sizes(void **state) {
     for (int p = 0; p < MMREC_PROGRAMS; p++) {
         program = (mmrec_program)p;
         mmrec_option_id size = mmrec_option_find(program, "size");
+        if (size == MMREC_OPTIONS) continue;
         const mmrec_option_def *def = mmrec_option_get(size);
         for (const char *name = def->choices; name; name = strchr(name, '|') ? strchr(name, '|') + 1 : NULL) {
             char words[64], told[96];

@@ -1,0 +1,12 @@
+/* The two files that make the JSON of a comparison. */
+#ifndef MMREC_COMPARE_PRINT_JSON_H
+#define MMREC_COMPARE_PRINT_JSON_H
+
+#include "compare/compare_print.h"
+#include "report/json_impl.h"
+
+void compare_json_seed(json_out out, const char *key, uint64_t seed);
+/* A row with all that was measured of it, at the end of `rows`. */
+void compare_json_row(json_out rows, const mmrec_comparison *c, int row);
+
+#endif
