@@ -13,7 +13,8 @@ YARDSTICKS = ("grid-barrier", "cudnn-lstm-fp16", "cudnn-lstm-bf16")
 HEAD = """# Recorded results
 
 Made by `profiles/table.py` from the JSON files in the folders beside it; do not edit. `profiles/record.sh FOLDER` records
-a processor, `tests/gpu/run` a GPU, `mmrec-train --study` a study. What the columns mean: [docs/bench.md](../docs/bench.md); how to read a profile:
+a processor, `tests/gpu/run` a GPU, `mmrec-train --study` a study, `mmrec-compare --export-json FOLDER/compare.json` models side by
+side. What the columns mean: [docs/bench.md](../docs/bench.md); how to read a profile:
 [docs/profiles.md](../docs/profiles.md).
 """
 
@@ -112,13 +113,54 @@ def study_section(folder, study):
             f"{study['steps']} steps, {len(study['seeds'])} seeds. {verdicts}\n")
 
 
+def estimate(figure, digits):
+    if not figure:
+        return "n/a"
+    ends = [figure["ci95_low"], figure["ci95_high"]]
+    interval = "" if None in ends else " ({:.{d}f} to {:.{d}f})".format(*ends, d=digits)
+    return f"{figure['mean']:.{digits}f}{interval}"
+
+
+def milliseconds(part):
+    return f"{part['stats']['median_ns'] / 1e6:.3f}" if part["stats"] else "n/a"
+
+
+def ratio_cell(part):
+    ratio = part["ratio_to_first"]
+    return f"{ratio['ratio']:.3f} ({ratio['ci95_low']:.3f} to {ratio['ci95_high']:.3f}), {ratio['verdict']}" if ratio else "1"
+
+
+def command_of(document):
+    """The options of the command line, those that name its outputs aside."""
+    given = {flag: value["values"] for flag, value in document["options"].items()
+             if value["source"] == "flag" and not flag.startswith(("export", "plot", "quiet"))}
+    return "mmrec-compare " + " ".join(f"--{flag} {' '.join(values)}" for flag, values in given.items())
+
+
+def comparison_section(folder, document):
+    rows = []
+    for row in document["rows"]:
+        quality, parts = row["quality"] or {}, row["parts"]
+        rows.append([row["label"], str(row["parameters"]), str(row["dead_parameters"])]
+                    + [milliseconds(parts[name]) for name in ("forward", "backward", "optimizer", "step")]
+                    + [ratio_cell(parts["step"]), f"{row['memory']['planned_all_bytes'] / 1e6:.2f}" if row["memory"] else "n/a",
+                       estimate(quality.get("held_out_loss"), 4), estimate(quality.get("accuracy"), 4)])
+    return (f"\n## Comparison [{folder.name}]({folder.name}/report.md)\n\n`{command_of(document)}`, on "
+            f"{document['environment']['cpu']}, {document['environment']['isa']}, {document['environment']['threads']} threads.\n\n"
+            + table(["model", "parameters", "dead", "forward [ms]", "backward [ms]", "optimizer [ms]", "step [ms]",
+                     "step / first", "memory [MB]", "held-out loss", "accuracy"], rows))
+
+
 def page():
-    devices, hosts, studies = "", "", ""
+    devices, hosts, studies, comparisons = "", "", "", ""
     for folder in sorted(p for p in HERE.iterdir() if p.is_dir()):
         documents = load(folder)
         documents = {n: d for n, d in documents.items() if not (d.get("device") or {}).get("emulated")}
         if documents.get("results", {}).get("schema") == "mmrec.study":
             studies += study_section(folder, documents["results"])
+            continue
+        if documents.get("compare", {}).get("schema") == "mmrec.compare":
+            comparisons += comparison_section(folder, documents["compare"])
             continue
         if any(d.get("device") for d in documents.values()):
             devices += device_section(folder, documents)
@@ -129,7 +171,7 @@ def page():
             ["", "gpu"], [[what, NO_DEVICE] for what in ("small", "medium", "recurrence, D 512 to 2048, B 1 to 64",
                                                          "the same by one grid barrier a step",
                                                          "cuDNN's LSTM of the same sizes, fp16 and bf16")])
-    return HEAD + devices + hosts + studies
+    return HEAD + devices + hosts + comparisons + studies
 
 
 if __name__ == "__main__":

@@ -131,6 +131,9 @@ typedef struct compare_run {
     double units, done; /* of work, for progress */
 } compare_run;
 
+/* Epochs of a fused row (mmrec_compare_row.epochs). */
+void compare_epochs(compare_run *run, int row);
+
 void compare_message(const compare_run *run, const char *format, ...) MMREC_PRINTF(2, 3);
 /* `part` of the unit under way is done, in [0, 1]; the unit is. */
 void compare_progress(const compare_run *run, double part);

@@ -122,6 +122,9 @@ static mmrec_status run_all(compare_run *run, mmrec_error *error) {
     compare_task_batch(&run->task, MMREC_SPLIT_TRAIN, 0);
     for_rows(run, compare_facts, "parameters, work, memory and gradients");
     compare_times(run);
+    for (int row = 0; row < run->options->count; row++) {
+        if (run->options->entries[row].fused && compare_goes_on(run, row)) compare_epochs(run, row);
+    }
     if (run->options->layers) for_rows(run, compare_layers, "ops and modules");
     MMREC_TRY(compare_train(run, error));
     return compare_scaling(run, error);

@@ -252,6 +252,27 @@ static void put_layers(json_out out, const mmrec_comparison *c, const mmrec_comp
     for (int i = 0; i < r->layer_count; i++) put_layer(list, c, r, &r->layers[i]);
 }
 
+static void put_with_interval(json_out out, const char *key, double value, mmrec_interval ci95) {
+    json_out o = json_put_object(out, key);
+    json_put_real(o, "value", value);
+    json_put_real(o, "ci95_low", ci95.low);
+    json_put_real(o, "ci95_high", ci95.high);
+}
+
+static void put_epochs(json_out out, const mmrec_compare_epochs *e) {
+    if (e->epochs == 0) {
+        json_put(out, "epochs", json_null());
+        return;
+    }
+    json_out o = json_put_object(out, "epochs");
+    json_put_whole(o, "epochs", e->epochs);
+    json_put_whole(o, "samples", e->samples);
+    json_put_real(o, "seconds", e->seconds);
+    put_with_interval(o, "samples_per_s", e->samples_per_s, e->ci95);
+    put_with_interval(o, "sgemm_time_over_fused", e->sgemm.ratio, e->sgemm.ci95);
+    put_with_interval(o, "graph_time_over_fused", e->graph.ratio, e->graph.ci95);
+}
+
 void compare_json_row(json_out rows, const mmrec_comparison *c, int row) {
     const mmrec_compare_row *r = &c->row[row];
     compare_figures f;
@@ -265,5 +286,6 @@ void compare_json_row(json_out rows, const mmrec_comparison *c, int row) {
     put_quality(o, c, row, &f.learned);
     put_scaling(o, c, r);
     put_layers(o, c, r);
+    put_epochs(o, &r->epochs);
     json_put_bool(o, "front", c->front[row]);
 }

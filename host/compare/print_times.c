@@ -74,6 +74,22 @@ static void part_table(const mmrec_comparison *c, mmrec_compare_part part, mmrec
     mmrec_table_end(&table, out);
 }
 
+static void print_epochs(const mmrec_comparison *c, int row, mmrec_buffer *out) {
+    const mmrec_compare_epochs *e = &c->row[row].epochs;
+    const char *label = c->options->entries[row].label;
+    char sgemm[COMPARE_CELL], graph[COMPARE_CELL];
+    if (e->failure[0]) mmrec_buffer_format(out, "\n%s: no epochs: %s\n", label, e->failure);
+    if (e->epochs == 0) return;
+    mmrec_buffer_format(
+        out,
+        "\n%s: %d epochs of %lld samples in %.3g s, %.3g samples/s (%.3g to %.3g). What their products "
+        "take at the rate of\nsgemm for these sizes is %s of that time, and the same as a graph takes %s "
+        "times as long.\n",
+        label, e->epochs, (long long)e->samples, e->seconds, e->samples_per_s, e->ci95.low, e->ci95.high,
+        compare_interval_text(e->sgemm.ratio, e->sgemm.valid, e->sgemm.ci95, 3, sgemm),
+        compare_interval_text(e->graph.ratio, e->graph.valid, e->graph.ci95, 3, graph));
+}
+
 void compare_print_times(const mmrec_comparison *c, mmrec_buffer *out) {
     mmrec_buffer_text(out, "\n## Times\n");
     if (compare_untimed(c)) {
@@ -85,4 +101,5 @@ void compare_print_times(const mmrec_comparison *c, mmrec_buffer *out) {
                       "\nRows take turns, in an order and its reverse. Spread: distance of the quartiles over the "
                       "median; n: samples; the ratio is of\npaired times with its 95 % interval, below 1 is faster; "
                       "the verdict goes by the interval of 99 %.\n");
+    for (int i = 0; i < c->options->count; i++) print_epochs(c, i, out);
 }

@@ -142,6 +142,19 @@ typedef struct mmrec_compare_point {
     char failure[MMREC_ERROR_MESSAGE];
 } mmrec_compare_point;
 
+/* Epochs of a fused row, one call each, in alternation with the same products by sgemm and with the same as a graph:
+ * as many as --train-steps or --epochs are of the task's samples, at least 8. */
+typedef struct mmrec_compare_epochs {
+    int epochs;            /* 0: none */
+    int64_t samples;       /* of an epoch */
+    double seconds;        /* all of them */
+    double samples_per_s;
+    mmrec_interval ci95;   /* of it */
+    mmrec_paired sgemm;    /* time of the products by sgemm / of the whole step: its share of the rate of sgemm */
+    mmrec_paired graph;    /* time as a graph / of the whole step */
+    char failure[MMREC_ERROR_MESSAGE]; /* why there are none; "" */
+} mmrec_compare_epochs;
+
 typedef struct mmrec_compare_row {
     char failure[MMREC_ERROR_MESSAGE]; /* "" or why it was not measured */
     int64_t parameters;
@@ -157,6 +170,7 @@ typedef struct mmrec_compare_row {
     mmrec_compare_gradient *gradients; /* owned (tag MEASURE) */
     int gradient_count, missing, zero, not_finite; /* tensors; zero: without those that are exempt as a whole */
     mmrec_compare_quality quality;
+    mmrec_compare_epochs epochs;       /* of a fused row */
     mmrec_compare_layer *layers;       /* owned; the optimizer before the last, which is what no line accounts for */
     int layer_count;
     double layers_step_ns;             /* median of the steps they were taken from, traced */
