@@ -145,6 +145,24 @@ static void add_front_row(const mmrec_comparison *c, int row, int number, mmrec_
     mmrec_buffer_text(out, "'");
 }
 
+/* Gnuplot writes powers of ten alone, of which a narrow range may have none: these are few enough to be read and at
+ * least two. */
+static void add_tics(char axis, double low, double high, mmrec_buffer *out) {
+    static const double wide[] = {1, 2, 5, 0}, narrow[] = {1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9, 0};
+    const double *steps = high > 10 * low ? wide : narrow;
+    const char *comma = "";
+    mmrec_buffer_format(out, "set %ctics (", axis);
+    for (double power = pow(10, floor(log10(low))); power <= high; power *= 10) {
+        for (int i = 0; steps[i] > 0; i++) {
+            double tic = steps[i] * power;
+            if (tic < low || tic > high) continue;
+            mmrec_buffer_format(out, "%s%.6g", comma, tic);
+            comma = ", ";
+        }
+    }
+    mmrec_buffer_text(out, ")\n");
+}
+
 /* A tenth of a decade around what is drawn: gnuplot's own ranges are whole decades. */
 static void add_range(const mmrec_comparison *c, char axis, compare_criterion criterion, double unit,
                       mmrec_buffer *out) {
@@ -156,6 +174,7 @@ static void add_range(const mmrec_comparison *c, char axis, compare_criterion cr
     }
     mmrec_buffer_format(out, "set logscale %c\nset %crange [%.3g:%.3g]\n", axis, axis, 0.8 * range.low,
                         1.25 * range.high);
+    add_tics(axis, 0.8 * range.low, 1.25 * range.high, out);
 }
 
 static void add_front(const mmrec_comparison *c, mmrec_buffer *out) {

@@ -10,6 +10,7 @@ set xlabel 'held-out loss'
 set ylabel 'step, ms'
 set logscale y
 set yrange [3.21:13]
+set ytics (4, 5, 6, 7, 8, 9, 10)
 set offsets graph 0.05, graph 0.05, 0, 0
 set grid back lt 1 lw 1 lc rgb '#d8d8d8'
 set key outside right noenhanced samplen 2
