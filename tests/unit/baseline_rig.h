@@ -4,6 +4,9 @@
 
 #include "model_ways.h"
 
+/* The published sizes of the suite that compares the hybrids. */
+#define NSM_SUITE "time=8 steps=8 dim=64 heads=4 slots=32 width=16 hidden=64 "
+
 /* A configuration from "key=value key=value", set in that order on top of the defaults. */
 static inline void configure(mmrec_model_kind kind, const char *text, mmrec_any_config *config) {
     char words[256], *rest = words;

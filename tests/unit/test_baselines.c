@@ -1,6 +1,6 @@
 /* The models that MM-Rec is compared with: parameters, FLOPs, initial values, and what they refuse. What they compute
  * and its gradients: test_baselines_run.c, and the fixtures. */
-#include "baseline_rig.h"
+#include "baseline_checks.h"
 
 static const mmrec_model_kind kinds[] = {MMREC_MODEL_lstm, MMREC_MODEL_gru, MMREC_MODEL_encoder, MMREC_MODEL_gpt,
                                          MMREC_MODEL_mlp};
@@ -36,33 +36,16 @@ static void test_parameter_counts(void **state) {
         {MMREC_MODEL_mlp, "", 3009},
     };
     for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        mmrec_model_run run = {.batch = 1, .time = 2};
-        rig r;
-        graph_start(&r, published[i].kind, published[i].config, &run);
-        assert_int_equal(mmrec_graph_param_count(r.graph), published[i].count);
-        rig_end(&r);
+        assert_param_count(published[i].kind, published[i].config, published[i].count);
     }
 }
 
-/* What a run asks for changes no parameter, neither name, number nor order. */
 static void test_parameters_of_runs(void **state) {
     (void)state;
     for (int i = 0; i < KINDS; i++) {
         mmrec_model_run run = {.batch = 1, .time = 2}, other = {.batch = 3, .time = 4, .gradient = true};
         const char *config = kinds[i] == MMREC_MODEL_gpt || kinds[i] == MMREC_MODEL_mlp ? "" : "outputs=3";
-        mmrec_tensor next = 1;
-        rig a, b;
-        graph_start(&a, kinds[i], config, &run);
-        graph_start(&b, kinds[i], config, &other);
-        assert_int_equal(mmrec_graph_param_count(a.graph), mmrec_graph_param_count(b.graph));
-        for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(a.graph); t++) {
-            if (mmrec_graph_tensor_info(a.graph, t).kind != MMREC_TENSOR_PARAM) continue;
-            while (mmrec_graph_tensor_info(b.graph, next).kind != MMREC_TENSOR_PARAM) next++;
-            assert_string_equal(mmrec_graph_tensor_info(b.graph, next++).name,
-                                mmrec_graph_tensor_info(a.graph, t).name);
-        }
-        rig_end(&a);
-        rig_end(&b);
+        assert_same_params(kinds[i], config, &run, &other);
     }
 }
 
@@ -177,33 +160,9 @@ static void test_flops(void **state) {
 
 /* ---- configurations ---- */
 
-static void refuses(mmrec_model_kind kind, const mmrec_any_config *config, const char *begin) {
-    mmrec_error error = {0};
-    assert_int_equal(mmrec_model_check(kind, config, &error), MMREC_CONFIG);
-    if (strncmp(error.message, begin, strlen(begin)) != 0) fail_msg("\"%s\", wanted \"%s\"", error.message, begin);
-}
-
-/* One step beyond each end of the range of every field is refused by name; the defaults are not. */
 static void test_ranges(void **state) {
     (void)state;
-    for (int i = 0; i < KINDS; i++) {
-        const mmrec_model_def *def = mmrec_model_get(kinds[i]);
-        for (const mmrec_model_field *f = def->fields; f->key; f++) {
-            for (int end = 0; end < 2; end++) {
-                mmrec_any_config config;
-                char begin[64];
-                configure(kinds[i], "", &config);
-                assert_int_equal(mmrec_model_check(kinds[i], &config, NULL), MMREC_OK);
-                void *place = (char *)&config + f->offset;
-                double beyond = end ? f->high + 1 : f->low - 1;
-                if (f->type == MMREC_FIELD_WORD) *(int *)place = end ? 100 : -1;
-                if (f->type == MMREC_FIELD_REAL) *(double *)place = end ? f->high : -1e-9;
-                if (f->type == MMREC_FIELD_WHOLE || f->type == MMREC_FIELD_WIDTHS) *(int64_t *)place = (int64_t)beyond;
-                snprintf(begin, sizeof begin, "%s is ", f->key);
-                refuses(kinds[i], &config, begin);
-            }
-        }
-    }
+    for (int i = 0; i < KINDS; i++) assert_ranges(kinds[i]);
 }
 
 static void test_refusals(void **state) {
@@ -226,7 +185,7 @@ static void test_refusals(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         mmrec_any_config config;
         configure(bad[i].kind, bad[i].config, &config);
-        refuses(bad[i].kind, &config, bad[i].message);
+        assert_refused(bad[i].kind, &config, bad[i].message);
     }
 }
 
@@ -282,13 +241,9 @@ static void test_run_refusals(void **state) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         mmrec_model_run run = bad[i].run;
-        mmrec_error error = {0};
-        rig r;
         run.batch = 1;
         if (run.time == 0) run.time = 2;
-        assert_int_equal(graph_try(&r, bad[i].kind, bad[i].config, &run, 1, &error), MMREC_CONFIG);
-        assert_string_equal(error.message, bad[i].message);
-        rig_end(&r);
+        assert_run_refused(bad[i].kind, bad[i].config, &run, bad[i].message);
     }
 }
 
@@ -301,14 +256,6 @@ static void test_all_positions(void **state) {
     rig_end(&r);
     graph_start(&r, MMREC_MODEL_encoder, "positions=7", &run);
     rig_end(&r);
-}
-
-static void assert_field(mmrec_model_kind kind, const mmrec_any_config *config, const char *key, const char *wanted) {
-    char text[128];
-    const mmrec_model_field *f = mmrec_model_get(kind)->fields;
-    while (f->key && strcmp(f->key, key) != 0) f++;
-    assert_non_null(f->key);
-    assert_string_equal(mmrec_model_field_text(f, config, text, sizeof text), wanted);
 }
 
 /* The field that sizes a model takes along what follows from it, and other fields nothing. */

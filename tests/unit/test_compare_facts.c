@@ -1,8 +1,6 @@
 /* What a comparison knows of its rows without a clock: parameters, dead ones, work, memory, gradients. */
 #include "compare_rig.h"
 
-#define SUITE "time=8 steps=8 dim=64 heads=4 slots=32 width=16 hidden=64 "
-
 static compare_rig r;
 
 /* The suite's task, with the batch that its FLOPs are published for. */
@@ -34,8 +32,8 @@ static void test_suite(void **state) {
     } rows[] = {
         {MMREC_MODEL_nsm_simple, "gate=lstm", 320906, 320906, 0},
         {MMREC_MODEL_nsm_simple, "gate=gru", 288010, 288010, 0},
-        {MMREC_MODEL_nsm_advanced, SUITE, 524748, 524748 - 3185, 29954},
-        {MMREC_MODEL_nsm_advanced, SUITE "variant=repaired", 525260, 525260, 0},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, 524748, 524748 - 3185, 29954},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE "variant=repaired", 525260, 525260, 0},
         /* One step from a state of zeros: what multiplies the state sees nothing. */
         {MMREC_MODEL_lstm, "inputs=784 hidden=128 outputs=10", 469258, 469258, 4 * 128 * 128},
     };
@@ -61,7 +59,7 @@ static void test_key_biases(void **state) {
     mmrec_compare_task task = suite_task(4);
     int64_t apart = 0, packed = 0;
     compare_begin(&r, &task);
-    compare_add(&r, MMREC_MODEL_nsm_advanced, SUITE "variant=repaired");
+    compare_add(&r, MMREC_MODEL_nsm_advanced, NSM_SUITE "variant=repaired");
     compare_add(&r, MMREC_MODEL_nsm_simple, "");
     go_once();
     for (int i = 0; i < 2; i++) {

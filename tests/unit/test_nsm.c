@@ -1,8 +1,6 @@
 /* The Neural State Machines as they are built: parameters, FLOPs, initial values, and what they refuse. What they
  * compute: test_nsm_run.c, and the fixtures. */
-#include "baseline_rig.h"
-
-#define SUITE "time=8 steps=8 dim=64 heads=4 slots=32 width=16 hidden=64 "
+#include "baseline_checks.h"
 
 /* ---- parameters ---- */
 
@@ -27,8 +25,8 @@ static void test_parameter_counts(void **state) {
         {MMREC_MODEL_nsm_simple, "inputs=3072 dim=64", 249482},
         {MMREC_MODEL_nsm_advanced, "", 2079580},
         {MMREC_MODEL_nsm_advanced, "variant=repaired", 2082140},
-        {MMREC_MODEL_nsm_advanced, SUITE, 524748},
-        {MMREC_MODEL_nsm_advanced, SUITE "variant=repaired", 525260},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, 524748},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE "variant=repaired", 525260},
         {MMREC_MODEL_nsm_sequential, "", 1102668},
         {MMREC_MODEL_nsm_sequential, "variant=repaired", 1103692},
         {MMREC_MODEL_nsm_router, "", 18592},
@@ -36,11 +34,7 @@ static void test_parameter_counts(void **state) {
         {MMREC_MODEL_nsm_states, "", 8256},
     };
     for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        mmrec_model_run run = {.batch = 1, .time = 2};
-        rig r;
-        graph_start(&r, published[i].kind, published[i].config, &run);
-        assert_int_equal(mmrec_graph_param_count(r.graph), published[i].count);
-        rig_end(&r);
+        assert_param_count(published[i].kind, published[i].config, published[i].count);
     }
 }
 
@@ -53,15 +47,15 @@ static void test_parts(void **state) {
         const char *config, *begin;
         int64_t count;
     } parts[] = {
-        {MMREC_MODEL_nsm_advanced, SUITE, "input", 401920},
-        {MMREC_MODEL_nsm_advanced, SUITE, "position", 512},
-        {MMREC_MODEL_nsm_advanced, SUITE, "norm", 384},
-        {MMREC_MODEL_nsm_advanced, SUITE, "attention.", 16640},
-        {MMREC_MODEL_nsm_advanced, SUITE, "conv.", 25536},
-        {MMREC_MODEL_nsm_advanced, SUITE, "memory.", 4290},
-        {MMREC_MODEL_nsm_advanced, SUITE "variant=repaired", "memory.", 4290 + 512},
-        {MMREC_MODEL_nsm_advanced, SUITE, "rnn.", 37376 + 33280 + 4160},
-        {MMREC_MODEL_nsm_advanced, SUITE, "head", 650},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, "input", 401920},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, "position", 512},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, "norm", 384},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, "attention.", 16640},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, "conv.", 25536},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, "memory.", 4290},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE "variant=repaired", "memory.", 4290 + 512},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, "rnn.", 37376 + 33280 + 4160},
+        {MMREC_MODEL_nsm_advanced, NSM_SUITE, "head", 650},
         {MMREC_MODEL_nsm_sequential, "", "input", 803840},
         {MMREC_MODEL_nsm_sequential, "", "position", 1024},
         {MMREC_MODEL_nsm_sequential, "", "norm", 0},
@@ -76,10 +70,8 @@ static void test_parts(void **state) {
         int64_t count = 0;
         rig r;
         graph_start(&r, parts[i].kind, parts[i].config, &run);
-        for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(r.graph); t++) {
-            mmrec_tensor_info info = mmrec_graph_tensor_info(r.graph, t);
-            bool counts = strncmp(info.name, parts[i].begin, strlen(parts[i].begin)) == 0;
-            if (counts && info.kind == MMREC_TENSOR_PARAM) count += mmrec_shape_elements(&info.shape);
+        for (mmrec_tensor t = next_param(&r, 0); t; t = next_param(&r, t)) {
+            if (starts(mmrec_graph_tensor_info(r.graph, t).name, parts[i].begin)) count += elements_of(&r, t);
         }
         assert_int_equal(count, parts[i].count);
         rig_end(&r);
@@ -240,7 +232,7 @@ static void test_hybrid_flops(void **state) {
     double srnn = 3 * 2 * sgates * sinputs + 2 * sgates * sh + 3 * 2 * sh * sh;
     for (int repaired = 0; repaired < 2; repaired++) {
         mmrec_model_run one = {.batch = 1, .time = 1}, seven = {.batch = 7, .time = 1};
-        const char *advanced = repaired ? SUITE "variant=repaired" : SUITE;
+        const char *advanced = repaired ? NSM_SUITE "variant=repaired" : NSM_SUITE;
         const char *sequential = repaired ? "variant=repaired" : "";
         assert_true(executed(MMREC_MODEL_nsm_advanced, advanced, one) == 2677248 - block - rnn);
         assert_true(executed(MMREC_MODEL_nsm_advanced, advanced, seven) == 7 * (2677248 - block - rnn));
@@ -262,31 +254,9 @@ static const mmrec_model_kind kinds[] = {MMREC_MODEL_nsm_simple, MMREC_MODEL_nsm
                                          MMREC_MODEL_nsm_router, MMREC_MODEL_nsm_layer,    MMREC_MODEL_nsm_states};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-static void refuses(mmrec_model_kind kind, const mmrec_any_config *config, const char *begin) {
-    mmrec_error error = {0};
-    assert_int_equal(mmrec_model_check(kind, config, &error), MMREC_CONFIG);
-    if (strncmp(error.message, begin, strlen(begin)) != 0) fail_msg("\"%s\", wanted \"%s\"", error.message, begin);
-}
-
-/* One beyond each end of every range is refused by name. */
 static void test_ranges(void **state) {
     (void)state;
-    for (int i = 0; i < KINDS; i++) {
-        for (const mmrec_model_field *f = mmrec_model_get(kinds[i])->fields; f->key; f++) {
-            for (int end = 0; end < 2; end++) {
-                mmrec_any_config config;
-                char begin[64];
-                configure(kinds[i], "", &config);
-                assert_int_equal(mmrec_model_check(kinds[i], &config, NULL), MMREC_OK);
-                void *place = (char *)&config + f->offset;
-                if (f->type == MMREC_FIELD_WORD) *(int *)place = end ? 9 : -1;
-                if (f->type == MMREC_FIELD_REAL) *(double *)place = end ? f->high : -1e-9;
-                if (f->type == MMREC_FIELD_WHOLE) *(int64_t *)place = (int64_t)(end ? f->high + 1 : f->low - 1);
-                snprintf(begin, sizeof begin, "%s is ", f->key);
-                refuses(kinds[i], &config, begin);
-            }
-        }
-    }
+    for (int i = 0; i < KINDS; i++) assert_ranges(kinds[i]);
 }
 
 static void test_refusals(void **state) {
@@ -331,7 +301,7 @@ static void test_sequential_has_no_dropout(void **state) {
     mmrec_error error = {0};
     configure(MMREC_MODEL_nsm_sequential, "", &config);
     config.hybrid.dropout = 0.1;
-    refuses(MMREC_MODEL_nsm_sequential, &config, "dropout is 0.1; nsm-sequential has none, it must be 0");
+    assert_refused(MMREC_MODEL_nsm_sequential, &config, "dropout is 0.1; nsm-sequential has none, it must be 0");
     assert_int_equal(mmrec_model_set(MMREC_MODEL_nsm_sequential, &config, "dropout", "0.1", &error), MMREC_CONFIG);
     configure(MMREC_MODEL_nsm_advanced, "", &config);
     assert_true(config.hybrid.dropout == 0.1);
@@ -384,11 +354,7 @@ static void test_run_refusals(void **state) {
          "model nsm-states has no loss that gradients could start from"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        mmrec_error error = {0};
-        rig r;
-        assert_int_equal(graph_try(&r, bad[i].kind, bad[i].config, &bad[i].run, 1, &error), MMREC_CONFIG);
-        assert_string_equal(error.message, bad[i].message);
-        rig_end(&r);
+        assert_run_refused(bad[i].kind, bad[i].config, &bad[i].run, bad[i].message);
     }
 }
 
@@ -409,34 +375,14 @@ static void test_time_is_not_read(void **state) {
     }
 }
 
-/* What a run asks for changes no parameter, neither name, number nor order. */
 static void test_parameters_of_runs(void **state) {
     (void)state;
     for (int i = 0; i < KINDS; i++) {
         bool loss = i < 3;
         mmrec_model_run run = {.batch = 1, .time = 2},
                         other = {.batch = 1, .time = 4, .gradient = true, .seeded = !loss};
-        mmrec_tensor next = 1;
-        rig a, b;
-        graph_start(&a, kinds[i], "", &run);
-        graph_start(&b, kinds[i], "", &other);
-        assert_int_equal(mmrec_graph_param_count(a.graph), mmrec_graph_param_count(b.graph));
-        for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(a.graph); t++) {
-            if (mmrec_graph_tensor_info(a.graph, t).kind != MMREC_TENSOR_PARAM) continue;
-            while (mmrec_graph_tensor_info(b.graph, next).kind != MMREC_TENSOR_PARAM) next++;
-            assert_string_equal(mmrec_graph_tensor_info(b.graph, next++).name,
-                                mmrec_graph_tensor_info(a.graph, t).name);
-        }
-        rig_end(&a);
-        rig_end(&b);
+        assert_same_params(kinds[i], "", &run, &other);
     }
-}
-
-static int64_t whole(mmrec_model_kind kind, const mmrec_any_config *config, const char *key) {
-    const mmrec_model_field *f = mmrec_model_get(kind)->fields;
-    while (f->key && strcmp(f->key, key) != 0) f++;
-    assert_non_null(f->key);
-    return *(const int64_t *)((const char *)config + f->offset);
 }
 
 /* The field that sizes a model takes along what follows from it. */
@@ -444,22 +390,21 @@ static void test_scale(void **state) {
     (void)state;
     static const struct {
         mmrec_model_kind kind;
-        const char *config, *key;
-        int64_t wanted;
+        const char *config, *key, *wanted;
     } cases[] = {
-        {MMREC_MODEL_nsm_simple, "dim=30", "heads", 3},      {MMREC_MODEL_nsm_simple, "dim=64", "heads", 4},
-        {MMREC_MODEL_nsm_simple, "dim=64", "states", 16},    {MMREC_MODEL_nsm_advanced, "dim=20", "heads", 5},
-        {MMREC_MODEL_nsm_advanced, "dim=20", "hidden", 20},  {MMREC_MODEL_nsm_advanced, "dim=20", "width", 20},
-        {MMREC_MODEL_nsm_advanced, "dim=20", "slots", 128},  {MMREC_MODEL_nsm_sequential, "dim=40", "hidden", 40},
-        {MMREC_MODEL_nsm_sequential, "dim=40", "width", 16}, {MMREC_MODEL_nsm_router, "dim=7", "dim", 7},
-        {MMREC_MODEL_nsm_router, "dim=7", "heads", 4},       {MMREC_MODEL_nsm_layer, "dim=7", "heads", 1},
-        {MMREC_MODEL_nsm_states, "dim=7", "max", 64},
+        {MMREC_MODEL_nsm_simple, "dim=30", "heads", "3"},      {MMREC_MODEL_nsm_simple, "dim=64", "heads", "4"},
+        {MMREC_MODEL_nsm_simple, "dim=64", "states", "16"},    {MMREC_MODEL_nsm_advanced, "dim=20", "heads", "5"},
+        {MMREC_MODEL_nsm_advanced, "dim=20", "hidden", "20"},  {MMREC_MODEL_nsm_advanced, "dim=20", "width", "20"},
+        {MMREC_MODEL_nsm_advanced, "dim=20", "slots", "128"},  {MMREC_MODEL_nsm_sequential, "dim=40", "hidden", "40"},
+        {MMREC_MODEL_nsm_sequential, "dim=40", "width", "16"}, {MMREC_MODEL_nsm_router, "dim=7", "dim", "7"},
+        {MMREC_MODEL_nsm_router, "dim=7", "heads", "4"},       {MMREC_MODEL_nsm_layer, "dim=7", "heads", "1"},
+        {MMREC_MODEL_nsm_states, "dim=7", "max", "64"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mmrec_any_config config;
         configure(cases[i].kind, cases[i].config, &config);
         assert_int_equal(mmrec_model_check(cases[i].kind, &config, NULL), MMREC_OK);
-        assert_int_equal(whole(cases[i].kind, &config, cases[i].key), cases[i].wanted);
+        assert_field(cases[i].kind, &config, cases[i].key, cases[i].wanted);
     }
 }
 

@@ -1,12 +1,10 @@
 /* The Neural State Machines, run: gradients against numeric derivatives, what is dead in the published memory, carried
  * states, dropout, recomputation. Their values are held to fixtures by mmrec-parity. */
-#include "baseline_rig.h"
+#include "baseline_checks.h"
 
 /* Small sizes that differ from each other, so that no two axes can be taken for one another. */
 #define SIMPLE "inputs=5 dim=6 heads=3 states=4 outputs=3 "
 #define ADVANCED "inputs=5 dim=6 heads=3 expand=2 kernel=3 slots=7 width=3 hidden=5 outputs=4 time=4 steps=4 "
-/* The published sizes of the suite that compares them. */
-#define SUITE "time=8 steps=8 dim=64 heads=4 slots=32 width=16 hidden=64 "
 #define SEQUENTIAL "inputs=5 dim=6 heads=2 expand=3 kernel=2 slots=7 width=3 hidden=5 outputs=4 time=4 steps=3 "
 
 typedef struct model_case {
@@ -19,42 +17,12 @@ enum { IDS = 3 }; /* of classes and slots: below all that is asked for here */
 
 /* ---- gradients ---- */
 
-typedef bool (*choice)(const char *name);
-
-static bool every(const char *name) { return name[0] != '\0'; }
-
-/* Every chosen parameter and every input with a gradient moves along one random direction; returns direction *
- * gradient, summed. */
-static double move_chosen(rig *r, choice chosen, double step) {
-    double slope = 0;
-    for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(r->graph); t++) {
-        mmrec_tensor_info info = mmrec_graph_tensor_info(r->graph, t);
-        bool given = info.kind == MMREC_TENSOR_INPUT && mmrec_graph_gradient(r->graph, t);
-        if ((given || info.kind == MMREC_TENSOR_PARAM) && chosen(info.name)) move_tensor(r, t, step, &slope);
-    }
-    return slope;
-}
-
-static double objective_at(rig *r, choice chosen, double step) {
-    mmrec_error error = {0};
-    must(fill_kind(r, MMREC_TENSOR_PARAM, &error), &error);
-    must(fill_kind(r, MMREC_TENSOR_INPUT, &error), &error);
-    move_chosen(r, chosen, step);
-    must(mmrec_exec_run(r->exec, MMREC_PHASE_FORWARD, &error), &error);
-    return objective(r);
-}
-
 static void check_derivative(const model_case *c, choice chosen) {
-    const double step = 1e-5; /* error of the central difference near step^2, rounding near 1e-16 / step */
     mmrec_error error = {0};
     rig r;
     baseline_start(&r, c->kind, c->config, &c->run, IDS);
     must(rig_step(&r, true, &error), &error);
-    double slope = move_chosen(&r, chosen, 0);
-    double numeric = (objective_at(&r, chosen, step) - objective_at(&r, chosen, -step)) / (2 * step);
-    if (!(fabs(slope - numeric) <= 1e-6 * fabs(numeric)) || !(fabs(numeric) > 1e-3)) {
-        fail_msg("%s %s: gradient %.12g, numeric %.12g", mmrec_model_get(c->kind)->name, c->config, slope, numeric);
-    }
+    assert_true(fabs(assert_derivative(&r, chosen, c->config)) > 1e-3);
     rig_end(&r);
 }
 
@@ -121,8 +89,6 @@ static void test_masked_layer(void **state) {
 
 /* ---- the published memory ---- */
 
-static bool starts(const char *name, const char *with) { return strncmp(name, with, strlen(with)) == 0; }
-
 /* What no gradient reaches by construction: the write is not differentiated. */
 static bool only_written(const char *name) {
     return starts(name, "memory.write") || starts(name, "memory.erase") || starts(name, "memory.add");
@@ -146,11 +112,10 @@ static void test_faithful_gradient(void **state) {
 
 static int64_t unreached(const rig *r, choice expected) {
     int64_t count = 0;
-    for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(r->graph); t++) {
-        mmrec_tensor_info info = mmrec_graph_tensor_info(r->graph, t);
-        if (info.kind != MMREC_TENSOR_PARAM) continue;
-        assert_int_equal(mmrec_graph_unreached(r->graph, t), expected(info.name));
-        if (expected(info.name)) count += mmrec_shape_elements(&info.shape);
+    for (mmrec_tensor t = next_param(r, 0); t; t = next_param(r, t)) {
+        bool chosen = expected(mmrec_graph_tensor_info(r->graph, t).name);
+        assert_int_equal(mmrec_graph_unreached(r->graph, t), chosen);
+        if (chosen) count += elements_of(r, t);
     }
     return count;
 }
@@ -167,10 +132,10 @@ static void test_unreached(void **state) {
         choice expected;
         int64_t count;
     } cases[] = {
-        {{MMREC_MODEL_nsm_advanced, SUITE "variant=faithful", {.batch = 2, .time = 1, LOSS}}, only_written, 3185},
+        {{MMREC_MODEL_nsm_advanced, NSM_SUITE "variant=faithful", {.batch = 2, .time = 1, LOSS}}, only_written, 3185},
         {{MMREC_MODEL_nsm_advanced, "variant=faithful", {.batch = 2, .time = 1, SEEDED}}, only_written, 7869},
         {{MMREC_MODEL_nsm_sequential, "variant=faithful", {.batch = 2, .time = 1, LOSS}}, only_written, 6321},
-        {{MMREC_MODEL_nsm_advanced, SUITE "variant=repaired", {.batch = 2, .time = 1, LOSS}}, none, 0},
+        {{MMREC_MODEL_nsm_advanced, NSM_SUITE "variant=repaired", {.batch = 2, .time = 1, LOSS}}, none, 0},
         {{MMREC_MODEL_nsm_sequential, "variant=repaired", {.batch = 2, .time = 1, SEEDED}}, none, 0},
         {{MMREC_MODEL_nsm_states, "max=9 initial=4", {.batch = 1, .time = 3, SEEDED}}, importance, 9},
         {{MMREC_MODEL_nsm_simple, SIMPLE, {.batch = 2, .time = 1, .carried = true, LOSS}}, initial, 24},
@@ -189,12 +154,11 @@ static void gradient_sizes(rig *r, choice chosen, double size[2]) {
     static double values[MAX_VALUES];
     mmrec_error error = {0};
     size[0] = size[1] = 0;
-    for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(r->graph); t++) {
-        mmrec_tensor_info info = mmrec_graph_tensor_info(r->graph, t);
-        if (info.kind != MMREC_TENSOR_PARAM) continue;
-        int64_t count = mmrec_shape_elements(&info.shape);
+    for (mmrec_tensor t = next_param(r, 0); t; t = next_param(r, t)) {
+        double *largest = &size[chosen(mmrec_graph_tensor_info(r->graph, t).name)];
+        int64_t count = elements_of(r, t);
         must(mmrec_exec_read(r->exec, mmrec_graph_gradient(r->graph, t), values, count, &error), &error);
-        for (int64_t i = 0; i < count; i++) size[chosen(info.name)] = fmax(size[chosen(info.name)], fabs(values[i]));
+        for (int64_t i = 0; i < count; i++) *largest = fmax(*largest, fabs(values[i]));
     }
 }
 
@@ -211,17 +175,15 @@ static void test_dead_counts(void **state) {
         const char *config;
         int64_t count;
     } dead[] = {{MMREC_MODEL_nsm_advanced, "", 111058},
-                {MMREC_MODEL_nsm_advanced, SUITE, 29954},
+                {MMREC_MODEL_nsm_advanced, NSM_SUITE, 29954},
                 {MMREC_MODEL_nsm_sequential, "", 108738}};
     for (size_t i = 0; i < sizeof dead / sizeof *dead; i++) {
         mmrec_model_run run = {.batch = 1, .time = 1};
         int64_t count = 0;
         rig r;
         graph_start(&r, dead[i].kind, dead[i].config, &run);
-        for (mmrec_tensor t = 1; t <= mmrec_graph_tensor_count(r.graph); t++) {
-            mmrec_tensor_info info = mmrec_graph_tensor_info(r.graph, t);
-            bool counts = info.kind == MMREC_TENSOR_PARAM && drives_memory(info.name);
-            if (counts) count += mmrec_shape_elements(&info.shape);
+        for (mmrec_tensor t = next_param(&r, 0); t; t = next_param(&r, t)) {
+            if (drives_memory(mmrec_graph_tensor_info(r.graph, t).name)) count += elements_of(&r, t);
         }
         assert_int_equal(count, dead[i].count);
         rig_end(&r);
@@ -301,30 +263,14 @@ static void test_repaired_samples_are_apart(void **state) {
 
 /* ---- the same function, run in different ways ---- */
 
-static int count_recomputed(const rig *r) {
-    int found = 0;
-    for (int i = 0; i < mmrec_graph_node_count(r->graph); i++) found += mmrec_graph_node_info(r->graph, i).recompute;
-    return found;
-}
-
 static void test_recompute_is_equal(void **state) {
     (void)state;
     for (int i = 0; i < SMOOTH; i++) {
         const model_case *c = &smooth[i];
         mmrec_model_run other = c->run;
-        mmrec_error error = {0};
         other.recompute = true;
-        rig a, b;
-        baseline_start(&a, c->kind, c->config, &c->run, IDS);
-        baseline_start(&b, c->kind, c->config, &other, IDS);
         bool has_blocks = c->kind != MMREC_MODEL_nsm_router && c->kind != MMREC_MODEL_nsm_states;
-        assert_int_equal(count_recomputed(&a), 0);
-        assert_int_equal(count_recomputed(&b) > 0, has_blocks);
-        must(rig_step(&a, true, &error), &error);
-        must(rig_step(&b, true, &error), &error);
-        assert_true(assert_same(&a, &b, 0) >= 3);
-        rig_end(&a);
-        rig_end(&b);
+        assert_int_equal(assert_runs_agree(c->kind, c->config, &c->run, &other, IDS) > 0, has_blocks);
     }
 }
 
@@ -370,23 +316,13 @@ static void test_dropout_places(void **state) {
     for (int layers = 1; layers <= 3; layers++) {
         mmrec_model_run run = {.batch = 2, .time = 1};
         char config[160];
-        int64_t places = 4 + layers - 1;
-        unsigned seen = 0;
+        int places = 4 + layers - 1;
+        bool seen[64] = {false};
         rig r;
         snprintf(config, sizeof config, "%s dropout=0.25 layers=%d", ADVANCED, layers);
         graph_start(&r, MMREC_MODEL_nsm_advanced, config, &run);
-        for (int i = 0; i < mmrec_graph_node_count(r.graph); i++) {
-            mmrec_node_info node = mmrec_graph_node_info(r.graph, i);
-            const mmrec_op_def *def = mmrec_op_get(node.op, MMREC_VARIANT_F64);
-            bool drops = node.op == MMREC_OP_attention || node.op == MMREC_OP_dropout;
-            if (!drops) continue;
-            int stream = (int)node.sizes->attr[mmrec_op_attr(def, "stream")];
-            assert_true(node.sizes->attr[mmrec_op_attr(def, "p")] == 0.25);
-            assert_in_range(stream, 0, places - 1);
-            assert_int_equal(seen & (1u << stream), 0);
-            seen |= 1u << stream;
-        }
-        assert_int_equal(seen, (1u << places) - 1);
+        assert_int_equal(dropping_nodes(&r, 0.25, seen), places);
+        for (int stream = 0; stream < places; stream++) assert_true(seen[stream]);
         assert_int_equal(count_nodes(&r, MMREC_OP_dropout, MMREC_PHASE_FORWARD, 4), 1); /* on y */
         rig_end(&r);
     }
