@@ -1,53 +1,11 @@
 /* Building graphs: what is accepted, what is refused and in which words, slices, names, gradients of slices. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "mmrec/exec.h"
-#include "mmrec/rng.h"
-
-typedef struct fixture {
-    mmrec_allocator allocator;
-    mmrec_graph *graph;
-    mmrec_error error;
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    memset(&f, 0, sizeof f);
-    assert_int_equal(mmrec_graph_create(&f.allocator, MMREC_F64, 1, &f.graph, &f.error), MMREC_OK);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mmrec_graph_destroy(&f->graph);
-    assert_int_equal(f->allocator.total.live_bytes, 0);
-    return 0;
-}
-
-static void expect_refusal(fixture *f, mmrec_status code, const char *part) {
-    assert_int_equal(mmrec_graph_status(f->graph, &f->error), code);
-    char text[1024];
-    mmrec_error_text(&f->error, text, sizeof text);
-    if (!strstr(text, part)) fail_msg("message \"%s\" lacks \"%s\"", text, part);
-}
-
-static mmrec_tensor linear(mmrec_graph *g, mmrec_tensor x, mmrec_tensor w) {
-    return mmrec_graph_add(g, MMREC_OP_linear, (mmrec_node_spec){.in = {x, w}});
-}
+#include "graph_rig.h"
 
 static void test_shapes_follow(void **state) {
     fixture *f = *state;
     mmrec_tensor x = mmrec_graph_input(f->graph, "x", MMREC_F64, mmrec_shape3(2, 3, 5));
     mmrec_tensor w = mmrec_graph_param(f->graph, "w", mmrec_shape2(7, 5));
-    mmrec_tensor y = linear(f->graph, x, w);
+    mmrec_tensor y = add(f, MMREC_OP_linear, x, w);
     assert_int_equal(mmrec_graph_status(f->graph, &f->error), MMREC_OK);
     mmrec_shape expected = mmrec_shape3(2, 3, 7), got = mmrec_graph_tensor_info(f->graph, y).shape;
     assert_true(mmrec_shape_equal(&got, &expected));
@@ -65,7 +23,7 @@ static void test_saved_of_the_last_node(void **state) {
     mmrec_tensor w = mmrec_graph_param(f->graph, "w", mmrec_shape1(5));
     mmrec_shape rows = mmrec_shape2(6, 1);
     assert_int_equal(mmrec_graph_saved(f->graph, 0), 0);
-    mmrec_graph_add(f->graph, MMREC_OP_rmsnorm, (mmrec_node_spec){.in = {x, w}});
+    add(f, MMREC_OP_rmsnorm, x, w);
     mmrec_tensor saved = mmrec_graph_saved(f->graph, 0);
     assert_true(saved != 0);
     mmrec_shape shape = mmrec_graph_tensor_info(f->graph, saved).shape;
@@ -73,9 +31,9 @@ static void test_saved_of_the_last_node(void **state) {
     assert_int_equal(mmrec_graph_saved(f->graph, 1), 0);
     assert_int_equal(mmrec_graph_saved(f->graph, -1), 0);
     assert_int_equal(mmrec_graph_saved(f->graph, MMREC_MAX_SAVED), 0);
-    mmrec_graph_add(f->graph, MMREC_OP_cross_entropy, (mmrec_node_spec){.in = {x, ids}});
+    add(f, MMREC_OP_cross_entropy, x, ids);
     assert_int_equal(mmrec_graph_saved(f->graph, 0), 0);
-    mmrec_graph_add(f->graph, MMREC_OP_rmsnorm, (mmrec_node_spec){.in = {x, w}});
+    add(f, MMREC_OP_rmsnorm, x, w);
     assert_true(mmrec_graph_saved(f->graph, 0) != 0 && mmrec_graph_saved(f->graph, 0) != saved);
     assert_int_equal(mmrec_graph_status(f->graph, &f->error), MMREC_OK);
     mmrec_graph_refuse(f->graph, MMREC_CONFIG, "no");
@@ -87,7 +45,7 @@ static void test_misfit_is_latched(void **state) {
     mmrec_tensor x = mmrec_graph_input(f->graph, "x", MMREC_F64, mmrec_shape2(3, 5));
     mmrec_tensor w = mmrec_graph_param(f->graph, "w", mmrec_shape2(7, 6));
     mmrec_graph_scope(f->graph, 0, "blocks.0.");
-    assert_int_equal(linear(f->graph, x, w), 0);
+    assert_int_equal(add(f, MMREC_OP_linear, x, w), 0);
     expect_refusal(f, MMREC_SHAPE, "blocks.0.");
     assert_int_equal(mmrec_graph_param(f->graph, "later", mmrec_shape1(3)), 0);
     assert_int_equal(mmrec_graph_node_count(f->graph), 0);
@@ -103,7 +61,7 @@ static void test_ids_where_reals_belong(void **state) {
     fixture *f = *state;
     mmrec_tensor ids = mmrec_graph_input(f->graph, "ids", MMREC_I32, mmrec_shape2(3, 5));
     mmrec_tensor w = mmrec_graph_param(f->graph, "w", mmrec_shape2(7, 5));
-    linear(f->graph, ids, w);
+    add(f, MMREC_OP_linear, ids, w);
     expect_refusal(f, MMREC_SHAPE, "must hold real numbers");
 }
 
@@ -159,9 +117,9 @@ static void test_refresh_reads_parameters(void **state) {
     mmrec_tensor x = mmrec_graph_input(f->graph, "x", MMREC_F64, mmrec_shape2(3, 5));
     mmrec_tensor w = mmrec_graph_param(f->graph, "w", mmrec_shape2(7, 5));
     mmrec_graph_phase(f->graph, MMREC_PHASE_REFRESH);
-    mmrec_tensor made = mmrec_graph_add(f->graph, MMREC_OP_gelu, (mmrec_node_spec){.in = {w}});
-    assert_true(mmrec_graph_add(f->graph, MMREC_OP_gelu, (mmrec_node_spec){.in = {made}}) != 0);
-    assert_int_equal(linear(f->graph, x, made), 0);
+    mmrec_tensor made = add(f, MMREC_OP_gelu, w, 0);
+    assert_true(add(f, MMREC_OP_gelu, made, 0) != 0);
+    assert_int_equal(add(f, MMREC_OP_linear, x, made), 0);
     expect_refusal(f, MMREC_INTERNAL, "linear in the refresh phase reads x");
 }
 
@@ -179,7 +137,7 @@ static void test_into_is_for_stacks(void **state) {
 static void test_missing_input(void **state) {
     fixture *f = *state;
     mmrec_tensor x = mmrec_graph_input(f->graph, "x", MMREC_F64, mmrec_shape2(3, 5));
-    mmrec_graph_add(f->graph, MMREC_OP_linear, (mmrec_node_spec){.in = {x}});
+    add(f, MMREC_OP_linear, x, 0);
     expect_refusal(f, MMREC_SHAPE, "weight");
 }
 
@@ -194,23 +152,22 @@ static void test_create_refuses(void **state) {
 }
 
 /* One value read whole and through two of its three slices: the fused projection's situation, with a gap. */
-static void build_sliced(mmrec_graph *g, mmrec_tensor *w, mmrec_tensor *wanted) {
-    mmrec_tensor x = mmrec_graph_input(g, "x", MMREC_F64, mmrec_shape2(4, 3));
-    *w = mmrec_graph_param(g, "w", mmrec_shape2(6, 3));
-    mmrec_tensor y = linear(g, x, *w);
-    mmrec_tensor a = mmrec_graph_columns(g, y, 0, 2), b = mmrec_graph_columns(g, y, 2, 2);
-    mmrec_graph_columns(g, y, 4, 2);
-    mmrec_tensor s = mmrec_graph_add(g, MMREC_OP_mean_square, (mmrec_node_spec){.in = {a, b}});
+static void build_sliced(fixture *f, mmrec_tensor *w, mmrec_tensor *wanted) {
+    mmrec_tensor x = mmrec_graph_input(f->graph, "x", MMREC_F64, mmrec_shape2(4, 3));
+    *w = mmrec_graph_param(f->graph, "w", mmrec_shape2(6, 3));
+    mmrec_tensor y = add(f, MMREC_OP_linear, x, *w);
+    mmrec_tensor a = mmrec_graph_columns(f->graph, y, 0, 2), b = mmrec_graph_columns(f->graph, y, 2, 2);
+    mmrec_graph_columns(f->graph, y, 4, 2);
+    mmrec_tensor s = add(f, MMREC_OP_mean_square, a, b);
     *wanted = x;
     mmrec_seed seed = {s, 0, 1.0};
-    mmrec_error error = {0};
-    assert_int_equal(mmrec_graph_differentiate(g, &seed, 1, wanted, 1, false, &error), MMREC_OK);
+    assert_int_equal(mmrec_graph_differentiate(f->graph, &seed, 1, wanted, 1, false, &f->error), MMREC_OK);
 }
 
-static double run_loss(fixture *f, mmrec_exec *exec, const double *w, const double *x, double *dw) {
-    assert_int_equal(mmrec_exec_write(exec, mmrec_graph_find(f->graph, "w"), w, 18, &f->error), MMREC_OK);
-    assert_int_equal(mmrec_exec_write(exec, mmrec_graph_find(f->graph, "x"), x, 12, &f->error), MMREC_OK);
-    assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_FORWARD, &f->error), MMREC_OK);
+static double run_loss(fixture *f, const double *w, const double *x, double *dw) {
+    assert_int_equal(mmrec_exec_write(f->exec, mmrec_graph_find(f->graph, "w"), w, 18, &f->error), MMREC_OK);
+    assert_int_equal(mmrec_exec_write(f->exec, mmrec_graph_find(f->graph, "x"), x, 12, &f->error), MMREC_OK);
+    assert_int_equal(mmrec_exec_run(f->exec, MMREC_PHASE_FORWARD, &f->error), MMREC_OK);
     double a[2] = {0, 0}, loss = 0;
     for (int r = 0; r < 4; r++) {
         for (int c = 0; c < 2; c++) {
@@ -223,9 +180,9 @@ static double run_loss(fixture *f, mmrec_exec *exec, const double *w, const doub
         }
     }
     if (dw) {
-        assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_BACKWARD, &f->error), MMREC_OK);
+        assert_int_equal(mmrec_exec_run(f->exec, MMREC_PHASE_BACKWARD, &f->error), MMREC_OK);
         mmrec_tensor g = mmrec_graph_gradient(f->graph, mmrec_graph_find(f->graph, "w"));
-        assert_int_equal(mmrec_exec_read(exec, g, dw, 18, &f->error), MMREC_OK);
+        assert_int_equal(mmrec_exec_read(f->exec, g, dw, 18, &f->error), MMREC_OK);
     }
     return loss;
 }
@@ -233,36 +190,26 @@ static double run_loss(fixture *f, mmrec_exec *exec, const double *w, const doub
 static void test_gradient_through_slices(void **state) {
     fixture *f = *state;
     mmrec_tensor w, x;
-    build_sliced(f->graph, &w, &x);
-    mmrec_plan *plan = NULL;
-    mmrec_exec *exec = NULL;
-    const mmrec_backend *ref = NULL;
-    assert_int_equal(mmrec_backend_find("ref", &ref, &f->error), MMREC_OK);
-    assert_int_equal(mmrec_plan_create(&f->allocator, f->graph, (mmrec_plan_options){0}, &plan, &f->error), MMREC_OK);
-    assert_int_equal(mmrec_plan_check(plan, &f->error), MMREC_OK);
-    assert_int_equal(
-        mmrec_exec_create(&f->allocator, ref, f->graph, plan, (mmrec_exec_options){.trace = true}, &exec, &f->error),
-        MMREC_OK);
+    build_sliced(f, &w, &x);
+    start(f, (mmrec_exec_options){.trace = true});
     double weights[18], inputs[12], dw[18];
     for (int i = 0; i < 18; i++) weights[i] = mmrec_rng_uniform(1, 1, (uint64_t)i) - 0.5;
     for (int i = 0; i < 12; i++) inputs[i] = mmrec_rng_uniform(1, 2, (uint64_t)i) - 0.5;
-    run_loss(f, exec, weights, inputs, dw);
+    run_loss(f, weights, inputs, dw);
     for (int i = 0; i < 18; i++) {
         double step = 1e-5, kept = weights[i];
         weights[i] = kept + step;
-        double up = run_loss(f, exec, weights, inputs, NULL);
+        double up = run_loss(f, weights, inputs, NULL);
         weights[i] = kept - step;
-        double down = run_loss(f, exec, weights, inputs, NULL);
+        double down = run_loss(f, weights, inputs, NULL);
         weights[i] = kept;
         assert_true(fabs((up - down) / (2 * step) - dw[i]) <=
                     1e-8); /* quadratic loss: the difference is exact but rounding */
     }
     for (int i = 12; i < 18; i++) assert_true(dw[i] == 0); /* the third slice is read by nobody */
-    assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_FORWARD, &f->error), MMREC_OK);
-    assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_BACKWARD, &f->error), MMREC_OK);
-    assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_BACKWARD, &f->error), MMREC_INTERNAL); /* once per forward */
-    mmrec_exec_destroy(&exec);
-    mmrec_plan_destroy(&plan);
+    assert_int_equal(mmrec_exec_run(f->exec, MMREC_PHASE_FORWARD, &f->error), MMREC_OK);
+    assert_int_equal(mmrec_exec_run(f->exec, MMREC_PHASE_BACKWARD, &f->error), MMREC_OK);
+    assert_int_equal(mmrec_exec_run(f->exec, MMREC_PHASE_BACKWARD, &f->error), MMREC_INTERNAL); /* once per forward */
 }
 
 static mmrec_tensor attend(mmrec_graph *g, mmrec_tensor query, mmrec_tensor memory) {
@@ -274,7 +221,7 @@ static void test_unreached(void **state) {
     fixture *f = *state;
     mmrec_tensor w, x, unused = mmrec_graph_param(f->graph, "unused", mmrec_shape2(2, 2));
     assert_false(mmrec_graph_unreached(f->graph, unused));
-    build_sliced(f->graph, &w, &x);
+    build_sliced(f, &w, &x);
     assert_true(mmrec_graph_unreached(f->graph, unused));
     assert_true(mmrec_graph_gradient(f->graph, unused) != 0);
     assert_false(mmrec_graph_unreached(f->graph, w) || mmrec_graph_unreached(f->graph, x));
@@ -289,33 +236,25 @@ static void test_gradient_of_base_and_slice(void **state) {
     const mmrec_shape shape = mmrec_shape3(2, 3, 4);
     mmrec_tensor x[2] = {mmrec_graph_input(g, "x0", MMREC_F64, shape), mmrec_graph_input(g, "x1", MMREC_F64, shape)};
     mmrec_tensor dy = mmrec_graph_input(g, "dy", MMREC_F64, shape);
-    mmrec_tensor y = mmrec_graph_add(g, MMREC_OP_combine, (mmrec_node_spec){.in = {x[0]}});
+    mmrec_tensor y = add(f, MMREC_OP_combine, x[0], 0);
     mmrec_tensor sliced = attend(g, y, mmrec_graph_columns(g, y, 0, 4));
-    mmrec_tensor copied = attend(g, x[1], mmrec_graph_add(g, MMREC_OP_combine, (mmrec_node_spec){.in = {x[1]}}));
+    mmrec_tensor copied = attend(g, x[1], add(f, MMREC_OP_combine, x[1], 0));
     mmrec_seed seeds[] = {{sliced, dy, 0}, {sliced, dy, 0}, {copied, dy, 0}, {copied, dy, 0}};
     assert_int_equal(mmrec_graph_differentiate(g, seeds, 4, x, 2, false, &f->error), MMREC_OK);
-    mmrec_plan *plan = NULL;
-    mmrec_exec *exec = NULL;
-    const mmrec_backend *ref = NULL;
-    assert_int_equal(mmrec_backend_find("ref", &ref, &f->error), MMREC_OK);
-    assert_int_equal(mmrec_plan_create(&f->allocator, g, (mmrec_plan_options){0}, &plan, &f->error), MMREC_OK);
-    assert_int_equal(mmrec_exec_create(&f->allocator, ref, g, plan, (mmrec_exec_options){0}, &exec, &f->error),
-                     MMREC_OK);
+    start(f, (mmrec_exec_options){0});
     double given[24], read[24], other[24];
     for (int i = 0; i < 24; i++) given[i] = mmrec_rng_normal(1, 3, (uint64_t)i);
-    for (int k = 0; k < 2; k++) assert_int_equal(mmrec_exec_write(exec, x[k], given, 24, &f->error), MMREC_OK);
-    assert_int_equal(mmrec_exec_write(exec, dy, given, 24, &f->error), MMREC_OK);
+    for (int k = 0; k < 2; k++) assert_int_equal(mmrec_exec_write(f->exec, x[k], given, 24, &f->error), MMREC_OK);
+    assert_int_equal(mmrec_exec_write(f->exec, dy, given, 24, &f->error), MMREC_OK);
     for (int repeat = 0; repeat < 2; repeat++) {
-        assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_FORWARD, &f->error), MMREC_OK);
-        assert_int_equal(mmrec_exec_run(exec, MMREC_PHASE_BACKWARD, &f->error), MMREC_OK);
-        assert_int_equal(mmrec_exec_read(exec, mmrec_graph_gradient(g, x[0]), read, 24, &f->error), MMREC_OK);
-        assert_int_equal(mmrec_exec_read(exec, mmrec_graph_gradient(g, x[1]), other, 24, &f->error), MMREC_OK);
+        assert_int_equal(mmrec_exec_run(f->exec, MMREC_PHASE_FORWARD, &f->error), MMREC_OK);
+        assert_int_equal(mmrec_exec_run(f->exec, MMREC_PHASE_BACKWARD, &f->error), MMREC_OK);
+        assert_int_equal(mmrec_exec_read(f->exec, mmrec_graph_gradient(g, x[0]), read, 24, &f->error), MMREC_OK);
+        assert_int_equal(mmrec_exec_read(f->exec, mmrec_graph_gradient(g, x[1]), other, 24, &f->error), MMREC_OK);
         for (int i = 0; i < 24; i++) assert_true(other[i] != 0 && fabs(read[i] - other[i]) <= 1e-12);
-        assert_int_equal(mmrec_exec_read(exec, dy, read, 24, &f->error), MMREC_OK);
+        assert_int_equal(mmrec_exec_read(f->exec, dy, read, 24, &f->error), MMREC_OK);
         assert_memory_equal(read, given, sizeof given);
     }
-    mmrec_exec_destroy(&exec);
-    mmrec_plan_destroy(&plan);
 }
 
 /* Gradients are of real numbers, and are given by inputs. */
@@ -323,8 +262,8 @@ static void test_differentiate_refuses(void **state) {
     fixture *f = *state;
     mmrec_tensor ids = mmrec_graph_input(f->graph, "ids", MMREC_I32, mmrec_shape2(2, 3));
     mmrec_tensor table = mmrec_graph_param(f->graph, "table", mmrec_shape2(5, 4));
-    mmrec_tensor x = mmrec_graph_add(f->graph, MMREC_OP_embedding, (mmrec_node_spec){.in = {ids, table}});
-    mmrec_tensor y = mmrec_graph_add(f->graph, MMREC_OP_gelu, (mmrec_node_spec){.in = {x}});
+    mmrec_tensor x = add(f, MMREC_OP_embedding, ids, table);
+    mmrec_tensor y = add(f, MMREC_OP_gelu, x, 0);
     const mmrec_seed good = {y, 0, 1.0}, of_ids = {ids, 0, 1.0}, by_value = {y, x, 0}, of_nothing = {0, 0, 1.0};
     const mmrec_tensor wanted[] = {ids, x, -1, 1000};
     for (int i = 0; i < 4; i++) {
@@ -340,7 +279,7 @@ static void test_differentiate_refuses(void **state) {
 static void test_differentiate_once(void **state) {
     fixture *f = *state;
     mmrec_tensor w, x;
-    build_sliced(f->graph, &w, &x);
+    build_sliced(f, &w, &x);
     mmrec_seed seed = {w, 0, 1.0};
     assert_int_equal(mmrec_graph_differentiate(f->graph, &seed, 1, NULL, 0, false, &f->error), MMREC_INTERNAL);
 }
