@@ -1,34 +1,12 @@
-/* What a comparison prints: golden texts, CSV and JSON that others can read, and every figure that can be missing.
- *
- * The golden texts lie in tests/golden/compare; with MMREC_GOLDEN_UPDATE=1 they are written instead of compared. */
+/* What a comparison prints: golden texts, CSV and JSON that others can read, and every figure that can be missing. */
 #include "../cli/json_schema.h"
 #include "compare_example.h"
 #include "core/json.h"
-
-#include <stdlib.h>
+#include "golden_text.h"
 
 static const compare_pictures no_pictures;
 
 /* ---- texts ---- */
-
-static void expect_golden(const char *name, mmrec_buffer *text) {
-    char path[512];
-    void *want = NULL;
-    size_t size = 0, at = 0;
-    mmrec_error error;
-    snprintf(path, sizeof path, "%s/compare/%s", MMREC_GOLDEN, name);
-    assert_false(text->failed);
-    if (getenv("MMREC_GOLDEN_UPDATE")) must(mmrec_io_write_file(&io, path, text->data, text->size, &error), &error);
-    must(mmrec_io_read_file(&io, &allocator, path, 1 << 20, &want, &size, &error), &error);
-    const char *wanted = want;
-    while (at < size && at < text->size && wanted[at] == text->data[at]) at++;
-    size_t start = at;
-    while (start > 0 && text->data[start - 1] != '\n') start--;
-    if (at < size || at < text->size)
-        fail_msg("%s: got\n%.*s", name, (int)(text->size - start < 200 ? text->size - start : 200), text->data + start);
-    mmrec_alloc(&allocator, want, size, 0, MMREC_ALLOC_FILE);
-    mmrec_buffer_free(text);
-}
 
 static mmrec_buffer report_of(const example *e, const compare_pictures *pictures, bool details) {
     mmrec_buffer text;
@@ -45,19 +23,19 @@ static void golden_texts(void **state) {
     example_start(&e);
     compare_plot_what(&e.c, &pictures);
     text = report_of(&e, &pictures, true);
-    expect_golden("report.md", &text);
+    expect_golden("compare/report.md", &text);
     mmrec_buffer_begin(&text, &allocator);
     compare_csv(&e.c, &text);
-    expect_golden("rows.csv", &text);
+    expect_golden("compare/rows.csv", &text);
     mmrec_buffer_begin(&text, &allocator);
     compare_plot_data(&e.c, &text);
-    expect_golden("plot.dat", &text);
+    expect_golden("compare/plot.dat", &text);
     mmrec_buffer_begin(&text, &allocator);
     compare_plot_script(&e.c, &text);
-    expect_golden("plot.gp", &text);
+    expect_golden("compare/plot.gp", &text);
     example_emulated(&e);
     text = report_of(&e, &no_pictures, false);
-    expect_golden("emulated.md", &text);
+    expect_golden("compare/emulated.md", &text);
     assert_int_equal(allocator.total.live_bytes, 0);
 }
 

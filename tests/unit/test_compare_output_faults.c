@@ -1,11 +1,9 @@
 /* Where a comparison is written: which files, what is refused before anything is measured, lack of memory and disk,
  * pictures without gnuplot, and the list of models. */
 #include "compare_example.h"
+#include "output_aside.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { WORDS = 6, PATH = 256 };
 
@@ -33,17 +31,24 @@ static void place_add(place *p, const char *flag, const char *name) {
     p->argument[p->count++] = word;
 }
 
-static void place_all(place *p) {
-    place_add(p, "export-json", "out.json");
-    place_add(p, "export-markdown", "deep/out.md");
-    place_add(p, "export-csv", "out.csv");
-    place_add(p, "plot", "pictures");
-}
-
 static void place_options(place *p, mmrec_options *options) {
     mmrec_error error;
     must(mmrec_options_parse(&allocator, &io, MMREC_PROGRAM_COMPARE, p->count, p->argument, NULL, options, &error),
          &error);
+}
+
+/* An example that is to be written in every way, and gnuplot out of sight: `kept` is the path of programs till then. */
+static void everything_wanted(example *e, place *p, char kept[4096]) {
+    char *path = getenv("PATH");
+    example_start(e);
+    place_begin(p);
+    place_add(p, "export-json", "out.json");
+    place_add(p, "export-markdown", "deep/out.md");
+    place_add(p, "export-csv", "out.csv");
+    place_add(p, "plot", "pictures");
+    place_options(p, &e->options);
+    snprintf(kept, 4096, "%s", path ? path : "");
+    setenv("PATH", "/nonexistent", 1);
 }
 
 static bool is_there(const place *p, const char *name) {
@@ -80,13 +85,9 @@ static char said[1 << 16];
 
 static mmrec_status aside(mmrec_status (*write)(void *context, mmrec_error *error), void *context, mmrec_error *error) {
     char path[] = "/tmp/mmrec-compare-said-XXXXXX";
-    fflush(stdout);
-    int kept = dup(STDOUT_FILENO), file = mkstemp(path);
-    assert_true(kept >= 0 && file >= 0);
-    dup2(file, STDOUT_FILENO);
+    int file = mkstemp(path), kept = output_into(file);
     mmrec_status status = write(context, error);
-    dup2(kept, STDOUT_FILENO);
-    close(kept);
+    output_back(kept);
     ssize_t size = pread(file, said, sizeof said - 1, 0);
     said[size < 0 ? 0 : size] = '\0';
     close(file);
@@ -104,26 +105,15 @@ static mmrec_status list_all(void *context, mmrec_error *error) {
     return mmrec_compare_list(&allocator, &io, error);
 }
 
-static char *hide_gnuplot(char kept[4096]) {
-    char *path = getenv("PATH");
-    snprintf(kept, 4096, "%s", path ? path : "");
-    setenv("PATH", "/nonexistent", 1);
-    return kept;
-}
-
 static void every_output(void **state) {
     (void)state;
     static example e;
     place p;
     mmrec_error error;
     char kept[4096];
-    example_start(&e);
-    place_begin(&p);
-    place_all(&p);
-    place_options(&p, &e.options);
+    everything_wanted(&e, &p, kept);
     must(mmrec_compare_check_outputs(&io, &e.options, &error), &error);
     assert_true(is_there(&p, "pictures"));
-    hide_gnuplot(kept);
     must(aside(write_all, &e, &error), &error);
     setenv("PATH", kept, 1);
     for (int i = 0; i < 5; i++) assert_true(is_there(&p, outputs[i]));
@@ -230,11 +220,7 @@ static void disk_faults(void **state) {
     place p;
     mmrec_error error;
     char kept[4096];
-    example_start(&e);
-    place_begin(&p);
-    place_all(&p);
-    place_options(&p, &e.options);
-    hide_gnuplot(kept);
+    everything_wanted(&e, &p, kept);
     size_t live = allocator.total.live_bytes;
     uint64_t before = io.attempts;
     must(aside(write_all, &e, &error), &error);

@@ -1,63 +1,28 @@
 /* The printers, from hand-made results: golden texts, CSV and JSON that others can read, and what happens without
- * figures, without memory and without a place to write to.
- *
- * The golden texts lie in tests/golden/report. With MMREC_GOLDEN_UPDATE=1 the test writes them instead of comparing:
- * read the difference before keeping it. */
+ * figures, without memory and without a place to write to. */
 #include "../cli/json_schema.h"
 #include "core/json.h"
+#include "golden_text.h"
+#include "output_aside.h"
 #include "report/markdown.h"
 #include "report/output.h"
 #include "report_example.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <math.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- golden texts ---- */
 
-static void golden_path(const char *name, char path[256]) { snprintf(path, 256, "%s/report/%s", MMREC_GOLDEN, name); }
-
-static void assert_same_text(const char *name, const char *got, size_t got_size, const char *want, size_t want_size) {
-    size_t at = 0, line = 1;
-    for (; at < got_size && at < want_size && got[at] == want[at]; at++) line += got[at] == '\n';
-    if (at == got_size && at == want_size) return;
-    size_t start = at;
-    while (start > 0 && got[start - 1] != '\n') start--;
-    fail_msg("%s differs from line %zu on; got\n%.*s", name, line, (int)strcspn(got + start, "\n"), got + start);
-}
-
-static void expect_golden(const char *name, const mmrec_buffer *text) {
-    char path[256];
-    void *want = NULL;
-    size_t size = 0;
-    mmrec_error error;
-    assert_false(text->failed);
-    golden_path(name, path);
-    if (getenv("MMREC_GOLDEN_UPDATE")) {
-        assert_int_equal(mmrec_io_write_file(&io, path, text->data, text->size, &error), MMREC_OK);
-        return;
-    }
-    if (mmrec_io_read_file(&io, &allocator, path, 1 << 20, &want, &size, &error) != MMREC_OK)
-        fail_msg("%s", error.message);
-    assert_same_text(name, text->data, text->size, want, size);
-    mmrec_alloc(&allocator, want, size, 0, MMREC_ALLOC_FILE);
-}
-
 static void check_text(const char *name, const example *e, bool csv, bool view) {
+    char path[64];
     mmrec_buffer text;
     mmrec_buffer_begin(&text, &allocator);
     if (csv)
         mmrec_csv(&e->report, &text);
     else
         mmrec_markdown(&e->report, view, &text);
-    expect_golden(name, &text);
-    mmrec_buffer_free(&text);
+    snprintf(path, sizeof path, "report/%s", name);
+    expect_golden(path, &text);
     assert_int_equal(allocator.total.live_bytes, 0);
 }
 
@@ -464,8 +429,7 @@ static void faults(void **state) {
     char path[64];
     mmrec_error error;
     snprintf(path, sizeof path, "/tmp/mmrec-test-report-%ld.json", (long)getpid());
-    int standard = dup(STDOUT_FILENO), failures = 0;
-    assert_non_null(freopen("/dev/null", "w", stdout));
+    int standard = output_nowhere(), failures = 0;
     for (uint64_t k = 1;; k++) {
         allocator.fail_at = allocator.attempts + k;
         mmrec_status status = write_with_json(path, &error);
@@ -490,8 +454,7 @@ static void faults(void **state) {
     io.fail_at = 0;
     mmrec_json_use(before);
     unlink(path);
-    dup2(standard, STDOUT_FILENO);
-    close(standard);
+    output_back(standard);
 }
 
 static void locale_plays_no_part(void **state) {

@@ -1,35 +1,13 @@
-/* What a study prints: golden texts, CSV and JSON that others can read, lack of memory and disk, and drawing.
- *
- * The golden texts lie in tests/golden/study; with MMREC_GOLDEN_UPDATE=1 they are written instead of compared. */
+/* What a study prints: golden texts, CSV and JSON that others can read, lack of memory and disk, and drawing. */
 #include "../cli/json_schema.h"
 #include "core/json.h"
+#include "golden_text.h"
+#include "output_aside.h"
 #include "study_example.h"
-
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 static mmrec_io io;
 
 /* ---- texts ---- */
-
-static void expect_golden(const char *name, mmrec_buffer *text) {
-    char path[512];
-    void *want = NULL;
-    size_t size = 0, at = 0;
-    mmrec_error error;
-    snprintf(path, sizeof path, "%s/study/%s", MMREC_GOLDEN, name);
-    if (getenv("MMREC_GOLDEN_UPDATE")) must(mmrec_io_write_file(&io, path, text->data, text->size, &error), &error);
-    must(mmrec_io_read_file(&io, &allocator, path, 1 << 20, &want, &size, &error), &error);
-    const char *wanted = want;
-    while (at < size && at < text->size && wanted[at] == text->data[at]) at++;
-    size_t start = at;
-    while (start > 0 && text->data[start - 1] != '\n') start--;
-    if (at < size || at < text->size)
-        fail_msg("%s: got\n%.*s", name, (int)(text->size - start < 200 ? text->size - start : 200), text->data + start);
-    mmrec_alloc(&allocator, want, size, 0, MMREC_ALLOC_FILE);
-    mmrec_buffer_free(text);
-}
 
 static void golden_texts(void **state) {
     (void)state;
@@ -40,13 +18,13 @@ static void golden_texts(void **state) {
     study_summarise(e.s, &summary);
     mmrec_buffer_begin(&text, &allocator);
     study_tables(e.s, &summary, &text);
-    expect_golden("tables.md", &text);
+    expect_golden("study/tables.md", &text);
     mmrec_buffer_begin(&text, &allocator);
     study_curves_csv(e.s, &text);
-    expect_golden("curves.csv", &text);
+    expect_golden("study/curves.csv", &text);
     mmrec_buffer_begin(&text, &allocator);
     study_plot_script(e.s, &text);
-    expect_golden("plot.gp", &text);
+    expect_golden("study/plot.gp", &text);
     example_end(&e);
 }
 
@@ -157,14 +135,9 @@ static void no_memory(void **state) {
 
 /* Standard output goes nowhere in the meantime. */
 static mmrec_status write_quietly(study *s, mmrec_error *error) {
-    fflush(stdout);
-    int kept = dup(STDOUT_FILENO), nowhere = open("/dev/null", O_WRONLY);
-    assert_true(kept >= 0 && nowhere >= 0);
-    dup2(nowhere, STDOUT_FILENO);
+    int kept = output_nowhere();
     mmrec_status status = study_write(&io, s, error);
-    dup2(kept, STDOUT_FILENO);
-    close(kept);
-    close(nowhere);
+    output_back(kept);
     return status;
 }
 

@@ -2,6 +2,7 @@
  * in memory. */
 #include "../cli/json_schema.h"
 #include "core/json.h"
+#include "output_aside.h"
 #include "run/run_impl.h"
 
 #include <setjmp.h>
@@ -10,7 +11,6 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -46,20 +46,6 @@ static size_t read_text(const char *path, char *text, size_t size) {
     text[got] = '\0';
     fclose(file);
     return got;
-}
-
-/* Standard output of what runs in between goes nowhere. */
-static int output_aside(void) {
-    int kept = dup(STDOUT_FILENO), nowhere = open("/dev/null", O_WRONLY);
-    fflush(stdout);
-    assert_true(kept >= 0 && nowhere >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0);
-    close(nowhere);
-    return kept;
-}
-
-static void output_back(int kept) {
-    assert_true(dup2(kept, STDOUT_FILENO) >= 0);
-    close(kept);
 }
 
 /* ---- a training made by hand ---- */
@@ -275,7 +261,7 @@ static void records_follow_the_schema(void **state) {
     json_t *schema = load_schema();
     example_fill(&e, in_folder("records.jsonl"));
     example_open(&e);
-    int kept = output_aside();
+    int kept = output_nowhere();
     write_records(&e);
     output_back(kept);
     train_log_close(&e.log);
@@ -348,7 +334,7 @@ static void head_comes_first(void **state) {
     train_log_event(&e.log, TRAIN_EVENT_NOTE, 5, "really");
     assert_int_equal(read_text(in_folder("early.jsonl"), text, sizeof text), 0);
     train_log_head head = head_of(&e);
-    int kept = output_aside();
+    int kept = output_nowhere();
     train_log_start(&e.log, &head);
     output_back(kept);
     train_log_close(&e.log);
@@ -388,7 +374,7 @@ static void outputs_fail_apart(void **state) {
     for (int which = 0; which < 2; which++) {
         example_fill(&e, in_folder("apart.jsonl"));
         example_open(&e);
-        int kept = output_aside();
+        int kept = output_nowhere();
         e.log.rows = 1;                                     /* no header */
         e.io.fail_at = e.io.attempts + 1 + (unsigned)which; /* the record of a step comes first, then its line */
         for (int i = 0; i < 5; i++) train_log_of_step(&e.log, &step);
@@ -498,7 +484,7 @@ static uint64_t requests_of(int steps, const char *log_path) {
     mmrec_io io = {0}, save_io = {0};
     mmrec_error error;
     mmrec_train_context context = {&allocator, &io, &save_io, NULL};
-    int code = -1, size = log_path ? 28 : 26, kept = output_aside();
+    int code = -1, size = log_path ? 28 : 26, kept = output_nowhere();
     memset(&allocator, 0, sizeof allocator);
     assert_int_equal(mmrec_options_parse(&allocator, &io, MMREC_PROGRAM_TRAIN, size, arguments, NULL, &options, &error),
                      MMREC_OK);
