@@ -3,21 +3,11 @@
 #ifndef MMREC_TESTS_COMPARE_EXAMPLE_H
 #define MMREC_TESTS_COMPARE_EXAMPLE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "compare/compare_impl.h"
 #include "compare/compare_print.h"
+#include "example_rig.h"
 #include "run/study.h"
 
-static mmrec_allocator allocator;
 static mmrec_io io;
 
 enum { ROWS = 4, SAMPLES = 12, SEEDS = 3, POINTS = 4, TENSORS = 4, LINES = 4 };
@@ -33,22 +23,8 @@ typedef struct example {
     mmrec_compare_point points[ROWS][POINTS];
 } example;
 
-static inline void must(mmrec_status status, const mmrec_error *error) {
-    char text[1024];
-    if (status != MMREC_OK) fail_msg("%s", mmrec_error_text(error, text, sizeof text));
-}
-
 /* Small numbers without a pattern, the same in every run. */
 static inline double wobble(int a, int b) { return sin(7.0 * a + 1.7 * b); }
-
-static inline void example_machine(mmrec_machine *m) {
-    *m = (mmrec_machine){
-        .cpu = "Example CPU", .os = "Debian", .kernel = "Linux 6.1", .isa = "avx2", .blas = "OpenBLAS 1"};
-    m->processors = m->threads = 2;
-    m->memory_bytes = 8ull << 30;
-    m->load1 = 0.5;
-    snprintf(m->compiler, sizeof m->compiler, "gcc 12");
-}
 
 /* ---- a row ---- */
 

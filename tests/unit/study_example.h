@@ -2,26 +2,10 @@
 #ifndef MMREC_TESTS_STUDY_EXAMPLE_H
 #define MMREC_TESTS_STUDY_EXAMPLE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
-
+#include "example_rig.h"
 #include "run/study.h"
 
 enum { EXAMPLE_SEEDS = 3, EXAMPLE_STEPS = 200, EXAMPLE_EVERY = 50 };
-
-static mmrec_allocator allocator;
-
-static inline void must(mmrec_status status, const mmrec_error *error) {
-    char text[1024];
-    if (status != MMREC_OK) fail_msg("%s", mmrec_error_text(error, text, sizeof text));
-}
 
 /* Small numbers without a pattern, the same in every run. */
 static inline double wobble(int seed, int variant, int64_t step) {
@@ -74,15 +58,6 @@ typedef struct example {
     mmrec_train_setup setup;
     study *s;
 } example;
-
-static inline void example_machine(mmrec_machine *m) {
-    *m = (mmrec_machine){
-        .cpu = "Example CPU", .os = "Debian", .kernel = "Linux 6.1", .isa = "avx2", .blas = "OpenBLAS 1"};
-    m->processors = m->threads = 2;
-    m->memory_bytes = 8ull << 30;
-    m->load1 = 0.5;
-    snprintf(m->compiler, sizeof m->compiler, "gcc 12");
-}
 
 static inline void example_begin(example *e) {
     void *memory = NULL;
