@@ -41,9 +41,9 @@ typedef struct stage {
     compare_rounds rounds;
 } stage;
 
-static void play(stage *s, made_up *m, int rows, int samples) {
+static void prepare(stage *s, made_up *m, int rows, mmrec_sampling sampling) {
     memset(s, 0, sizeof *s);
-    s->sampling = (mmrec_sampling){.max_time_s = 100, .min_samples = samples, .max_samples = samples};
+    s->sampling = sampling;
     s->rounds = (compare_rounds){.allocator = &s->allocator,
                                  .sampling = &s->sampling,
                                  .rows = rows,
@@ -54,6 +54,10 @@ static void play(stage *s, made_up *m, int rows, int samples) {
         s->rounds.series[row] = s->series[row];
         s->rounds.paired[row] = s->paired[row];
     }
+}
+
+static void play(stage *s, made_up *m, int rows, int samples) {
+    prepare(s, m, rows, (mmrec_sampling){.max_time_s = 100, .min_samples = samples, .max_samples = samples});
     compare_rounds_run(&s->rounds);
 }
 
@@ -147,19 +151,8 @@ static void test_stops_when_narrow(void **state) {
     (void)state;
     static stage s;
     static made_up m;
-    memset(&s, 0, sizeof s);
     m = (made_up){.own = {1e6, 3e6}};
-    s.sampling = (mmrec_sampling){.max_time_s = 100, .min_samples = 11, .max_samples = 1000, .target_ci = 0.01};
-    s.rounds = (compare_rounds){.allocator = &s.allocator,
-                                .sampling = &s.sampling,
-                                .rows = 2,
-                                .take = take,
-                                .fail = note_failure,
-                                .context = &m};
-    for (int row = 0; row < 2; row++) {
-        s.rounds.series[row] = s.series[row];
-        s.rounds.paired[row] = s.paired[row];
-    }
+    prepare(&s, &m, 2, (mmrec_sampling){.max_time_s = 100, .min_samples = 11, .max_samples = 1000, .target_ci = 0.01});
     compare_rounds_run(&s.rounds);
     assert_int_equal(s.series[0][0].count, 12);
     assert_int_equal(s.series[1][MMREC_PART_STEP].stop, MMREC_STOP_CI);
@@ -220,19 +213,8 @@ static void test_no_memory_for_samples(void **state) {
     static stage s;
     static made_up m;
     m = (made_up){.own = {1e6, 1e6}};
-    memset(&s, 0, sizeof s);
+    prepare(&s, &m, 2, (mmrec_sampling){.max_time_s = 100, .min_samples = 9, .max_samples = 9});
     s.allocator.fail_at = 2;
-    s.sampling = (mmrec_sampling){.max_time_s = 100, .min_samples = 9, .max_samples = 9};
-    s.rounds = (compare_rounds){.allocator = &s.allocator,
-                                .sampling = &s.sampling,
-                                .rows = 2,
-                                .take = take,
-                                .fail = note_failure,
-                                .context = &m};
-    for (int row = 0; row < 2; row++) {
-        s.rounds.series[row] = s.series[row];
-        s.rounds.paired[row] = s.paired[row];
-    }
     compare_rounds_run(&s.rounds);
     assert_int_equal(m.failed[0] + m.failed[1], 1);
     assert_int_equal(s.series[m.failed[0] ? 1 : 0][0].count, 9);
