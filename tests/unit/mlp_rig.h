@@ -3,24 +3,10 @@
 #define MLP_RIG_H
 
 #include "baseline_rig.h"
+#include "each_backend.h"
 #include "mmrec/mlp.h"
 
 enum { MOST_SAMPLES = 128, MOST_WIDTH = 64 };
-
-static const char *const backends[] = {"ref", "cpu", "cuda"};
-enum { BACKENDS = sizeof backends / sizeof *backends };
-
-/* Runs a check on every backend that is there. */
-static inline void on_each(void (*check)(const mmrec_backend *backend)) {
-    for (int b = 0; b < BACKENDS; b++) {
-        const mmrec_backend *backend = NULL;
-        mmrec_error error = {0};
-        if (mmrec_backend_find(backends[b], &backend, &error) == MMREC_OK)
-            check(backend);
-        else
-            print_message("no %s: %s\n", backends[b], error.message);
-    }
-}
 
 static inline bool is_f64(const mmrec_backend *backend) { return backend->real == MMREC_F64; }
 

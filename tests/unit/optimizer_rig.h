@@ -3,7 +3,7 @@
 #define OPTIMIZER_RIG_H
 
 #include "mmrec/optimizer.h"
-#include "model_rig.h"
+#include "each_backend.h"
 
 static const struct {
     const char *name;

@@ -44,21 +44,6 @@ static void plain_step(plain *q, const store *s, int step, const mmrec_optimizer
     }
 }
 
-static const char *const backends[] = {"ref", "cpu", "cuda"};
-enum { BACKENDS = sizeof backends / sizeof *backends };
-
-/* Runs a check on every backend that is there. */
-static void on_each(void (*check)(const mmrec_backend *backend)) {
-    for (int b = 0; b < BACKENDS; b++) {
-        const mmrec_backend *backend = NULL;
-        mmrec_error error = {0};
-        if (mmrec_backend_find(backends[b], &backend, &error) == MMREC_OK)
-            check(backend);
-        else
-            print_message("no %s: %s\n", backends[b], error.message);
-    }
-}
-
 /* What one float step may be off: a handful of roundings of a weight, and of an update of at most about `rate` each. */
 static double allowed(const mmrec_backend *backend) { return backend->real == MMREC_F64 ? 1e-13 : 1e-6; }
 
@@ -231,6 +216,7 @@ static void test_zero_gradients(void **state) {
 
 static void test_threads(void **state) {
     (void)state;
+    static const char *const on_the_host[] = {"ref", "cpu"};
     static double first[ALL], all[ALL];
     for (int b = 0; b < 2; b++) {
         for (int threads = 1; threads <= 5; threads++) {
@@ -238,7 +224,7 @@ static void test_threads(void **state) {
             mmrec_error error = {0};
             store s;
             must(mmrec_backend_set_threads(threads, &error), &error);
-            store_start(&s, backend_named(backends[b]), &c);
+            store_start(&s, backend_named(on_the_host[b]), &c);
             for (int step = 1; step <= 3; step++) {
                 write_gradients(&s, step);
                 step_with(&s, 1e-2);

@@ -2,18 +2,6 @@
  * that is no tensor. */
 #include "optimizer_rig.h"
 
-static void on_each(void (*check)(const mmrec_backend *backend)) {
-    static const char *const names[] = {"ref", "cpu", "cuda"};
-    for (int i = 0; i < 3; i++) {
-        const mmrec_backend *backend = NULL;
-        mmrec_error error = {0};
-        if (mmrec_backend_find(names[i], &backend, &error) == MMREC_OK)
-            check(backend);
-        else
-            print_message("no %s: %s\n", names[i], error.message);
-    }
-}
-
 /* Parameter p and its moments, from one store to another. */
 static void carry_over(store *from, store *to, int p) {
     mmrec_error error = {0};
