@@ -80,19 +80,6 @@ SIMT_DEVICE adamw_piece piece_of(const mmrec_adamw_call &call, int64_t chunk) {
     return {range, first, end < range->count ? end : range->count};
 }
 
-/* Sum over the block, the same in every thread. */
-SIMT_DEVICE double block_sum_double(double value, double *shared) {
-    shared[threadIdx.x] = value;
-    simt_block_sync();
-    for (unsigned half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-        simt_block_sync();
-    }
-    double sum = shared[0];
-    simt_block_sync();
-    return sum;
-}
-
 /* This thread's share of a chunk's sum of squares. */
 SIMT_DEVICE double squares(const adamw_piece &piece) {
     const float *gradient = static_cast<const float *>(piece.range->gradient);
@@ -135,7 +122,7 @@ SIMT_KERNEL(THREADS) k_adamw(mmrec_adamw_call call, unsigned *barrier, uint64_t 
         for (int64_t chunk = part; chunk < call.chunk_count; chunk += MMREC_ADAMW_PARTS) {
             sum += squares(piece_of(call, chunk));
         }
-        sum = block_sum_double(sum, shared->sum);
+        sum = block_sum_double<THREADS>(sum, shared->sum);
         if (threadIdx.x == 0) call.partials[part] = sum;
     }
     if (!simt_grid_sync(barrier, spin_limit)) {
@@ -144,7 +131,7 @@ SIMT_KERNEL(THREADS) k_adamw(mmrec_adamw_call call, unsigned *barrier, uint64_t 
     }
     double sum = 0;
     for (int64_t part = threadIdx.x; part < parts; part += THREADS) sum += call.partials[part];
-    sum = block_sum_double(sum, shared->sum);
+    sum = block_sum_double<THREADS>(sum, shared->sum);
     if (threadIdx.x == 0) {
         shared->good = adamw_begin(&shared->state, sum, &shared->factors) ? 1 : 0;
         if (blockIdx.x == 0) *call.state = shared->state;

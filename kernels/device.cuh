@@ -99,6 +99,20 @@ SIMT_DEVICE float block_max(float v, float *shared) {
     return block_join(v, shared, -INFINITY, [](float x) { return warp_max(x); });
 }
 
+/* The sum of doubles over a block of `Threads`, a power of two, by way of one double of shared memory for each; every
+ * thread gets the result. Order: a tree over threads. The memory is free to use again when it returns. */
+template <unsigned Threads> SIMT_DEVICE double block_sum_double(double v, double *shared) {
+    shared[threadIdx.x] = v;
+    simt_block_sync();
+    for (unsigned half = Threads / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+        simt_block_sync();
+    }
+    double sum = shared[0];
+    simt_block_sync();
+    return sum;
+}
+
 /* The first fault stays; later ones are dropped. */
 SIMT_DEVICE void report_fault(mmrec_cuda_fault *fault, uint32_t code, uint32_t op, int64_t at, int64_t value,
                               int64_t limit) {

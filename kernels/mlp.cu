@@ -70,19 +70,6 @@ struct mlp_work {
     SIMT_DEVICE int64_t sample(int r) const { return call.order ? call.order[first + r] : first + r; }
 };
 
-/* Sum over the block, the same in every thread. */
-SIMT_DEVICE double sum_of_block(double value, double *shared) {
-    shared[threadIdx.x] = value;
-    simt_block_sync();
-    for (unsigned half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-        simt_block_sync();
-    }
-    double sum = shared[0];
-    simt_block_sync();
-    return sum;
-}
-
 /* ---- products ---- */
 
 /* Element (r, k) of a factor on the left, (n, k) of one on the right: at[first step + k inner]. */
@@ -204,7 +191,7 @@ SIMT_DEVICE double loss(const mlp_work &s, double *shared) {
     float *slope = s.slope(s.call.layers - 1);
     bool classes = s.call.loss == MMREC_MLP_CROSS_ENTROPY;
     double mine = classes ? entropies(s, width, slope) : squared_errors(s, width, slope);
-    return sum_of_block(mine, shared) / (static_cast<double>(s.rows) * (classes ? 1 : width));
+    return block_sum_double<THREADS>(mine, shared) / (static_cast<double>(s.rows) * (classes ? 1 : width));
 }
 
 /* ---- backward ---- */
@@ -247,7 +234,7 @@ SIMT_DEVICE bool decide(const mlp_work &s, mlp_shared *shared) {
     for (int i = static_cast<int>(threadIdx.x); i < s.call.numbers; i += THREADS) {
         sum += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
     }
-    sum = sum_of_block(sum, shared->sum);
+    sum = block_sum_double<THREADS>(sum, shared->sum);
     if (threadIdx.x == 0) shared->good = adamw_begin(&shared->state, sum, &shared->factors) ? 1 : 0;
     simt_block_sync();
     return shared->good != 0;
