@@ -70,13 +70,33 @@ static rates simulate(const noise *n, double shift, int pairs) {
     return r;
 }
 
+/* The same, played once however often it is asked for. */
+static rates rates_of(const noise *n, double shift, int pairs) {
+    static struct {
+        const noise *n;
+        double shift;
+        int pairs;
+        rates found;
+    } known[32];
+    static int count;
+    for (int i = 0; i < count; i++) {
+        if (known[i].n == n && known[i].shift == shift && known[i].pairs == pairs) return known[i].found;
+    }
+    assert_true(count < 32);
+    known[count].n = n;
+    known[count].shift = shift;
+    known[count].pairs = pairs;
+    known[count].found = simulate(n, shift, pairs);
+    return known[count++].found;
+}
+
 static void identical_sides_are_rarely_called_different(void **state) {
     (void)state;
     static const noise *const kinds[] = {&independent, &quiet, &sticky, &shared};
     static const int pairs[] = {8, 12, 20, 60};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         for (size_t p = 0; p < sizeof pairs / sizeof *pairs; p++) {
-            rates r = simulate(kinds[k], 0, pairs[p]);
+            rates r = rates_of(kinds[k], 0, pairs[p]);
             assert_true(r.verdict[MMREC_FASTER] + r.verdict[MMREC_SLOWER] <= 0.02);
             assert_true(r.covered >= 0.92);
         }
@@ -87,25 +107,25 @@ static void identical_sides_are_rarely_called_different(void **state) {
 static void three_percent_is_found(void **state) {
     (void)state;
     int pairs = mmrec_sampling_default().min_samples;
-    assert_true(simulate(&quiet, 0.03, pairs).verdict[MMREC_SLOWER] >= 0.9);
-    assert_true(simulate(&quiet, -0.03, pairs).verdict[MMREC_FASTER] >= 0.9);
-    assert_true(simulate(&independent, 0.03, pairs).verdict[MMREC_SLOWER] >= 0.9);
-    assert_true(simulate(&shared, 0.03, 60).verdict[MMREC_SLOWER] >= 0.9);
+    assert_true(rates_of(&quiet, 0.03, pairs).verdict[MMREC_SLOWER] >= 0.9);
+    assert_true(rates_of(&quiet, -0.03, pairs).verdict[MMREC_FASTER] >= 0.9);
+    assert_true(rates_of(&independent, 0.03, pairs).verdict[MMREC_SLOWER] >= 0.9);
+    assert_true(rates_of(&shared, 0.03, 60).verdict[MMREC_SLOWER] >= 0.9);
 }
 
 static void identical_sides_are_called_the_same(void **state) {
     (void)state;
     int pairs = mmrec_sampling_default().min_samples;
-    assert_true(simulate(&quiet, 0, pairs).verdict[MMREC_SAME] >= 0.95);
-    assert_true(simulate(&independent, 0, pairs).verdict[MMREC_SAME] >= 0.95);
-    assert_true(simulate(&shared, 0, 60).verdict[MMREC_SAME] >= 0.95);
+    assert_true(rates_of(&quiet, 0, pairs).verdict[MMREC_SAME] >= 0.95);
+    assert_true(rates_of(&independent, 0, pairs).verdict[MMREC_SAME] >= 0.95);
+    assert_true(rates_of(&shared, 0, 60).verdict[MMREC_SAME] >= 0.95);
 }
 
 static void same_is_not_said_of_three_percent(void **state) {
     (void)state;
     static const noise *const kinds[] = {&independent, &quiet, &shared};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        rates r = simulate(kinds[k], 0.03, mmrec_sampling_default().min_samples);
+        rates r = rates_of(kinds[k], 0.03, mmrec_sampling_default().min_samples);
         assert_true(r.verdict[MMREC_SAME] <= 0.03);
         assert_true(r.verdict[MMREC_FASTER] <= 0.005);
     }
