@@ -22,7 +22,7 @@ enum { OUT_Y, OUT_H_LAST };
 enum { SAVED_GATES, SAVED };
 enum { GATES = 3 };
 
-#include "rnn_sizes.h"
+#include "rnn_reference.h"
 
 /* `sums` over x with their bias. */
 static void step(const mmrec_op_call *call, int64_t b, int64_t t, const real *sums) {
@@ -99,21 +99,9 @@ enum { IN_CELL = -1, OUT_CARRIED = OUT_H_LAST }; /* h is what a unit carries fro
 #include "rnn_gru.h"
 #endif
 
-static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
-    double bytes[MMREC_PASSES];
-    MMREC_TRY(bind_steps(sizes, "gru", error));
-    MMREC_TRY(check_sizes(sizes, "gru", error));
-    reference_scratch(sizes, bytes);
-#if MMREC_REAL_F32
-    bytes[MMREC_FORWARD] = fmax(bytes[MMREC_FORWARD], forward_scratch(sizes));
-    bytes[MMREC_BACKWARD] = fmax(bytes[MMREC_BACKWARD], backward_scratch(sizes));
-#endif
-    return take_scratch(sizes, "gru", bytes, error);
-}
+#include "rnn_sizes.h"
 
-static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
-    return rnn_sizes_of(sizes, GATES, pass).bytes;
-}
+static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) { return rnn_infer(sizes, "gru", error); }
 
 /* Forward: the two sums of r and z, 2 sigmoids of 3, 2 for n and 4 for h. Backward: 17 of sweep_units. */
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
@@ -153,7 +141,7 @@ const mmrec_op_def MMREC_OP_DEFINE(gru) = {
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
-    .device_scratch = device_scratch,
+    .device_scratch = rnn_device_scratch,
     .tolerance = {5e-6, 7e-6,
                   "sums of D + H products, whose rounding the state carries on: 4.5e-7 and 5.3e-7 measured in the "
                   "samples, 1e-6 and 8e-7 "

@@ -22,7 +22,7 @@ enum { OUT_Y, OUT_H_LAST, OUT_C_LAST };
 enum { SAVED_GATES, SAVED_CELLS, SAVED };
 enum { GATES = 4 };
 
-#include "rnn_sizes.h"
+#include "rnn_reference.h"
 
 /* c before the first step, or zeros. */
 static void first_cell(const mmrec_op_call *call, int64_t b, real *cell) {
@@ -133,21 +133,9 @@ enum { IN_CELL = IN_C0, OUT_CARRIED = OUT_C_LAST }; /* c is what a unit carries 
 #include "rnn_lstm.h"
 #endif
 
-static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
-    double bytes[MMREC_PASSES];
-    MMREC_TRY(bind_steps(sizes, "lstm", error));
-    MMREC_TRY(check_sizes(sizes, "lstm", error));
-    reference_scratch(sizes, bytes);
-#if MMREC_REAL_F32
-    bytes[MMREC_FORWARD] = fmax(bytes[MMREC_FORWARD], forward_scratch(sizes));
-    bytes[MMREC_BACKWARD] = fmax(bytes[MMREC_BACKWARD], backward_scratch(sizes));
-#endif
-    return take_scratch(sizes, "lstm", bytes, error);
-}
+#include "rnn_sizes.h"
 
-static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
-    return rnn_sizes_of(sizes, GATES, pass).bytes;
-}
+static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) { return rnn_infer(sizes, "lstm", error); }
 
 /* Forward: the two sums of 4 gates, 3 sigmoids of 3, 3 for c and 1 for h. Backward: 23 of sweep_units. */
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
@@ -190,7 +178,7 @@ const mmrec_op_def MMREC_OP_DEFINE(lstm) = {
     .work = work,
     .function = {forward, backward},
     .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
-    .device_scratch = device_scratch,
+    .device_scratch = rnn_device_scratch,
     .tolerance = {5e-6, 7e-6,
                   "sums of D + H products, whose rounding the state carries on: 3.4e-7 and 6.6e-7 measured in the "
                   "samples, 2e-6 and 1e-6 "

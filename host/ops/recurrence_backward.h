@@ -9,6 +9,7 @@
 #define MMREC_RECURRENCE_BACKWARD_H
 
 #include "fast_loop.h"
+#include "recurrence_layout.h"
 #include "recurrence_rows.h"
 
 typedef struct backward_run {
@@ -23,30 +24,21 @@ typedef struct backward_run {
     float *carry, *bias[2];              /* c g_t of every row; sums of A g and of M g over rows */
 } backward_run;
 
-/* Lays the run out from `memory`; returns the floats used. In double, because infer asks before it refuses sizes whose
- * product leaves the integers; below 2^53 it is exact. */
+/* As layout_run. */
 static double backward_layout(const mmrec_op_sizes *sizes, backward_run *run, float *memory) {
     int64_t width = MMREC_SIZE(sizes, D), padded = round_up(width, LANES);
     double batch = (double)MMREC_SIZE(sizes, B), rows = batch * (double)MMREC_SIZE(sizes, T), vectors = (double)padded;
-    struct {
-        float **part;
-        double count;
-    } parts[] = {{&run->before, rows * (double)width},
-                 {&run->gated, rows * (double)width},
-                 {&run->mixed, rows * (double)width},
-                 {&run->chunks, (double)row_chunk_floats(width, sizes->threads)},
-                 {&run->panels, (double)round_up(width, 2 * LANES) * 2 * vectors},
-                 {&run->state[0], batch * (2 * vectors + 16)},
-                 {&run->state[1], batch * (2 * vectors + 16)},
-                 {&run->carry, batch * vectors},
-                 {&run->bias[0], vectors},
-                 {&run->bias[1], vectors}};
-    double used = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        *parts[i].part = memory ? memory + (int64_t)used : NULL;
-        used += 16 * ceil(parts[i].count / 16);
-    }
-    return used;
+    const layout_part parts[] = {{&run->before, rows * (double)width},
+                                 {&run->gated, rows * (double)width},
+                                 {&run->mixed, rows * (double)width},
+                                 {&run->chunks, (double)row_chunk_floats(width, sizes->threads)},
+                                 {&run->panels, (double)round_up(width, 2 * LANES) * 2 * vectors},
+                                 {&run->state[0], batch * (2 * vectors + 16)},
+                                 {&run->state[1], batch * (2 * vectors + 16)},
+                                 {&run->carry, batch * vectors},
+                                 {&run->bias[0], vectors},
+                                 {&run->bias[1], vectors}};
+    return layout_run(parts, sizeof parts / sizeof *parts, memory);
 }
 
 static double backward_scratch(const mmrec_op_sizes *sizes) {

@@ -9,6 +9,7 @@
 #define MMREC_RECURRENCE_PANEL_H
 
 #include "recurrence_vector.h"
+#include "vector_turn.h"
 
 /* How weights and state are held: ROUNDED is float holding bfloat16 values of the weights alone. */
 typedef enum precision { EXACT, ROUNDED, PAIRS } precision;
@@ -43,30 +44,10 @@ static inline vec weight_load(const float *p, int64_t count, precision how) {
     return how == EXACT ? w : vec_round_bf16(w);
 }
 
-/* Swaps the off-diagonal blocks of distance x distance in every 2 x 2 of them. */
-static inline __attribute__((always_inline)) void turn_pass(vec *row, const uint32_t distance) {
-    vec_bits low, high;
-#pragma GCC unroll 16
-    for (uint32_t j = 0; j < LANES; j++) {
-        low[j] = j & distance ? j - distance + LANES : j;
-        high[j] = j & distance ? j + LANES : j + distance;
-    }
-#pragma GCC unroll 16
-    for (uint32_t i = 0; i < LANES; i++) {
-        if (i & distance) continue;
-        vec first = row[i], second = row[i + distance];
-        row[i] = __builtin_shuffle(first, second, low);
-        row[i + distance] = __builtin_shuffle(first, second, high);
-    }
-}
-
 /* LANES rows of a matrix from column k on, turned so that row[j] holds column k + j of every row. */
 static void turn_block(const float *matrix, int64_t stride, int64_t rows, int64_t columns, precision p, vec *row) {
     for (int64_t i = 0; i < LANES; i++) row[i] = weight_load(i < rows ? matrix + i * stride : NULL, columns, p);
-    turn_pass(row, 1);
-    turn_pass(row, 2);
-    if (LANES > 4) turn_pass(row, 4 % LANES);
-    if (LANES > 8) turn_pass(row, 8 % LANES);
+    turn_vectors(row);
 }
 
 /* Vector `which` (0 or 1) of a forward panel: rows of the matrix are units, columns the depth. */

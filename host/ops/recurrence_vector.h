@@ -21,6 +21,7 @@ enum { LANES = 4, ROWS = 5 };
 typedef float vec __attribute__((vector_size(LANES * sizeof(float)), may_alias));
 typedef float vec_anywhere __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 typedef uint32_t vec_bits __attribute__((vector_size(LANES * sizeof(float)), may_alias));
+typedef int32_t vec_index __attribute__((vector_size(LANES * sizeof(float))));
 
 /* The first `count` floats at p, zeros after them. */
 static __attribute__((noinline)) vec vec_load_tail(const float *p, int64_t count) {
@@ -64,9 +65,14 @@ static inline vec vec_clamp(vec x, float low, float high) {
 #endif
 }
 
-/* e^x for |x| <= 43: the polynomial of fast_expf on whole registers. A loop over fast_expf would do the same through
- * memory, which the accumulators would have to pass too. */
-static inline vec vec_exp(vec x) {
+/* e^x = 2^n (1 + rest) for |x| <= 43: the polynomial of fast_exp_parts on whole registers. A loop over fast_expf would
+ * do the same through memory, which the accumulators would have to pass too. */
+typedef struct vec_exp_parts {
+    vec_bits exponent; /* n where a float holds its exponent; the bits above it have left at the top */
+    vec rest;
+} vec_exp_parts;
+
+static inline vec_exp_parts vec_exp_split(vec x) {
     const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
     vec shifted = x * 1.44269504f + round;
     vec n = shifted - round;
@@ -75,8 +81,13 @@ static inline vec vec_exp(vec x) {
     p = p * r + 0.04166838830735055f;
     p = p * r + 0.16666520618923816f;
     p = p * r + 0.4999999344649379f;
-    p = p * (r * r) + r + 1.0f;
-    return (vec)((vec_bits)p + ((vec_bits)shifted << 23)); /* the bits of `round` leave at the top */
+    vec_exp_parts parts = {(vec_bits)shifted << 23, p * (r * r) + r};
+    return parts;
+}
+
+static inline vec vec_exp(vec x) {
+    vec_exp_parts e = vec_exp_split(x);
+    return (vec)((vec_bits)(e.rest + 1.0f) + e.exponent);
 }
 
 /* Outside +-43 a sigmoid is 0 or 1 to 2e-19. NaN stays NaN. */

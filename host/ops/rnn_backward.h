@@ -22,28 +22,20 @@ typedef struct backward_run {
  * and leaves in run->carry what goes on by itself. */
 static inline void backward_unit(const backward_run *run, int64_t b, int64_t t, int64_t unit, vec sum, vec *slope);
 
-/* As forward_layout. */
+/* As layout_run. */
 static double backward_layout(const mmrec_op_sizes *sizes, backward_run *run, float *memory) {
     int64_t size = MMREC_SIZE(sizes, H);
     double width = (double)size, padded = (double)round_up(size, LANES), batch = (double)MMREC_SIZE(sizes, B);
     double rows = batch * (double)MMREC_SIZE(sizes, T);
-    struct {
-        float **part;
-        double count;
-    } parts[] = {{&run->slopes, rows * RNN_SLOPES * width},
-                 {&run->fold, x_stays(sizes) ? batch * RNN_SLOPES * width : 0},
-                 {&run->before, rows * width},
-                 {&run->panels, GATES * 2.0 * LANES * (double)group_count(size) * padded},
-                 {&run->state[0], batch * (GATES * padded + 16)},
-                 {&run->state[1], batch * (GATES * padded + 16)},
-                 {&run->carry, batch * padded},
-                 {&run->bias, RNN_SLOPES * padded}};
-    double used = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        *parts[i].part = memory ? memory + (int64_t)used : NULL;
-        used += 16 * ceil(parts[i].count / 16);
-    }
-    return used;
+    const layout_part parts[] = {{&run->slopes, rows * RNN_SLOPES * width},
+                                 {&run->fold, x_stays(sizes) ? batch * RNN_SLOPES * width : 0},
+                                 {&run->before, rows * width},
+                                 {&run->panels, GATES * 2.0 * LANES * (double)group_count(size) * padded},
+                                 {&run->state[0], batch * (GATES * padded + 16)},
+                                 {&run->state[1], batch * (GATES * padded + 16)},
+                                 {&run->carry, batch * padded},
+                                 {&run->bias, RNN_SLOPES * padded}};
+    return layout_run(parts, sizeof parts / sizeof *parts, memory);
 }
 
 static double backward_scratch(const mmrec_op_sizes *sizes) {
@@ -70,6 +62,13 @@ static backward_run backward_start(const mmrec_op_call *call) {
 static inline vec last_gradient(const mmrec_op_call *call, int output, int64_t b, int64_t unit, int64_t count) {
     const mmrec_view *view = &call->d_out[output];
     return view->data ? vec_load(view_row(view, b) + unit, count) : (vec){0};
+}
+
+/* What a unit vector carried into step t: from `input` at the first step, else from the row of the step before. */
+static inline vec unit_before(const backward_run *run, int input, const mmrec_view *rows, int64_t b, int64_t t,
+                              int64_t unit) {
+    if (t == 0) return first_state(run->call, input, b, unit, run->width - unit);
+    return vec_load(view_row(rows, b * run->steps + t - 1) + unit, run->width - unit);
 }
 
 static void backward_pack(const backward_run *run, range own) {

@@ -7,6 +7,7 @@
 #define MMREC_RNN_FORWARD_H
 
 #include "fast_loop.h"
+#include "recurrence_layout.h"
 #include "recurrence_step.h"
 #include "rnn_reference.h"
 #include "rnn_vector.h"
@@ -34,25 +35,16 @@ static inline int64_t group_count(int64_t width) { return divide_up(width, 2 * L
 /* The sums of x are made where the gates will be saved. */
 static inline bool sums_in_place(const mmrec_op_sizes *sizes) { return !x_stays(sizes) && (sizes->stored & 1u) != 0; }
 
-/* Lays the run out from `memory`; returns the floats used. In double, because infer asks before it refuses sizes whose
- * product leaves the integers; below 2^53 it is exact. */
+/* As layout_run. */
 static double forward_layout(const mmrec_op_sizes *sizes, forward_run *run, float *memory) {
     int64_t width = MMREC_SIZE(sizes, H);
     double batch = (double)MMREC_SIZE(sizes, B), made = sums_in_place(sizes) ? 0 : (double)MMREC_SIZE(sizes, X);
-    struct {
-        float **part;
-        double count;
-    } parts[] = {{&run->made, made * batch * GATES * (double)width},
-                 {&run->panels, GATES * 2.0 * LANES * (double)group_count(width) * (double)width},
-                 {&run->state[0], batch * (double)state_words(width)},
-                 {&run->state[1], batch * (double)state_words(width)},
-                 {&run->cell, batch * (double)round_up(width, LANES)}};
-    double used = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        *parts[i].part = memory ? memory + (int64_t)used : NULL;
-        used += 16 * ceil(parts[i].count / 16);
-    }
-    return used;
+    const layout_part parts[] = {{&run->made, made * batch * GATES * (double)width},
+                                 {&run->panels, GATES * 2.0 * LANES * (double)group_count(width) * (double)width},
+                                 {&run->state[0], batch * (double)state_words(width)},
+                                 {&run->state[1], batch * (double)state_words(width)},
+                                 {&run->cell, batch * (double)round_up(width, LANES)}};
+    return layout_run(parts, sizeof parts / sizeof *parts, memory);
 }
 
 static double forward_scratch(const mmrec_op_sizes *sizes) {

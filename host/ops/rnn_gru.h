@@ -36,12 +36,6 @@ static inline void forward_unit(const forward_run *run, int64_t b, int64_t t, in
     vec_store(view_row(&call->out[OUT_H_LAST], b) + unit, h, count);
 }
 
-/* h_{t-1} */
-static inline vec unit_before(const backward_run *run, int64_t b, int64_t t, int64_t unit, int64_t count) {
-    if (t == 0) return first_state(run->call, IN_H0, b, unit, count);
-    return vec_load(view_row(&run->call->out[OUT_Y], b * run->steps + t - 1) + unit, count);
-}
-
 static inline void backward_unit(const backward_run *run, int64_t b, int64_t t, int64_t unit, vec sum, vec *slope) {
     const mmrec_op_call *call = run->call;
     int64_t row = b * run->steps + t, count = run->width - unit;
@@ -50,9 +44,10 @@ static inline void backward_unit(const backward_run *run, int64_t b, int64_t t, 
     vec n = vec_load(gates + 2 * run->width, count), b_n = vec_load(gates + 3 * run->width, count);
     vec *carry = (vec *)(run->carry + b * run->padded + unit), dh = *carry + sum;
     if (call->d_out[OUT_Y].data) dh += vec_load(view_row(&call->d_out[OUT_Y], row) + unit, count);
+    vec before = unit_before(run, IN_H0, &call->out[OUT_Y], b, t, unit);
     vec da_n = dh * (1.0f - z) * (1.0f - n * n);
     slope[0] = da_n * b_n * r * (1.0f - r);
-    slope[1] = dh * (unit_before(run, b, t, unit, count) - n) * z * (1.0f - z);
+    slope[1] = dh * (before - n) * z * (1.0f - z);
     slope[2] = da_n;
     slope[3] = da_n * r;
     *carry = dh * z;

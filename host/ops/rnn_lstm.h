@@ -38,12 +38,6 @@ static inline void forward_unit(const forward_run *run, int64_t b, int64_t t, in
     forward_save(run, b, t, unit, gate, c, h);
 }
 
-/* c_{t-1} */
-static inline vec unit_before(const backward_run *run, int64_t b, int64_t t, int64_t unit, int64_t count) {
-    if (t == 0) return first_state(run->call, IN_C0, b, unit, count);
-    return vec_load(view_row(&run->call->saved[SAVED_CELLS], b * run->steps + t - 1) + unit, count);
-}
-
 static inline void backward_unit(const backward_run *run, int64_t b, int64_t t, int64_t unit, vec sum, vec *slope) {
     const mmrec_op_call *call = run->call;
     int64_t row = b * run->steps + t, count = run->width - unit;
@@ -54,9 +48,10 @@ static inline void backward_unit(const backward_run *run, int64_t b, int64_t t, 
     vec dh = sum, *carry = (vec *)(run->carry + b * run->padded + unit);
     if (call->d_out[OUT_Y].data) dh += vec_load(view_row(&call->d_out[OUT_Y], row) + unit, count);
     if (t == run->steps - 1) dh += last_gradient(call, OUT_H_LAST, b, unit, count);
+    vec before = unit_before(run, IN_C0, &call->saved[SAVED_CELLS], b, t, unit);
     vec dc = *carry + dh * o * (1.0f - bent * bent);
     slope[0] = dc * g * i * (1.0f - i);
-    slope[1] = dc * unit_before(run, b, t, unit, count) * f * (1.0f - f);
+    slope[1] = dc * before * f * (1.0f - f);
     slope[2] = dc * i * (1.0f - g * g);
     slope[3] = dh * bent * o * (1.0f - o);
     *carry = dc * f;

@@ -1,4 +1,5 @@
-/* What the definitions of lstm and gru share besides their reference: sizes, refusals, scratch bytes and FLOPs. */
+/* What the definitions of lstm and gru share besides their functions: sizes, refusals, scratch bytes and FLOPs.
+ * Included after the fast functions, whose scratch bytes it asks for. */
 #ifndef MMREC_RNN_SIZES_H
 #define MMREC_RNN_SIZES_H
 
@@ -54,6 +55,22 @@ static void reference_scratch(const mmrec_op_sizes *sizes, double *bytes) {
     bytes[MMREC_FORWARD] = (double)sizeof(real) * width * (GATES + 1);
     bytes[MMREC_BACKWARD] =
         (double)sizeof(real) * width * (batch * ((double)MMREC_SIZE(sizes, T) + 1) * RNN_SLOPES + 2);
+}
+
+static mmrec_status rnn_infer(mmrec_op_sizes *sizes, const char *op, mmrec_error *error) {
+    double bytes[MMREC_PASSES];
+    MMREC_TRY(bind_steps(sizes, op, error));
+    MMREC_TRY(check_sizes(sizes, op, error));
+    reference_scratch(sizes, bytes);
+#if MMREC_REAL_F32
+    bytes[MMREC_FORWARD] = fmax(bytes[MMREC_FORWARD], forward_scratch(sizes));
+    bytes[MMREC_BACKWARD] = fmax(bytes[MMREC_BACKWARD], backward_scratch(sizes));
+#endif
+    return take_scratch(sizes, op, bytes, error);
+}
+
+static size_t rnn_device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
+    return rnn_sizes_of(sizes, GATES, pass).bytes;
 }
 
 /* `forward` and `backward`: FLOPs of a unit of a step besides the products. A product of x passes as often as x has

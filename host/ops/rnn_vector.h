@@ -4,20 +4,12 @@
 
 #include "recurrence_vector.h"
 
-/* e^x - 1 for |x| <= 43: the polynomial of vec_exp without its 1, so that nothing cancels near 0. With e^x = 2^n (1 +
- * p) it is 2^n p + (2^n - 1), where 2^n - 1 is exact for the small n for which it matters. */
+/* e^x - 1 for |x| <= 43, so that nothing cancels near 0: 2^n rest + (2^n - 1), where 2^n - 1 is exact for the small n
+ * for which it matters. */
 static inline vec vec_exp_minus_1(vec x) {
-    const float round = 12582912.0f;
-    vec shifted = x * 1.44269504f + round;
-    vec n = shifted - round;
-    vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    vec p = r * 0.0013814586096502158f + 0.008368718068709237f;
-    p = p * r + 0.04166838830735055f;
-    p = p * r + 0.16666520618923816f;
-    p = p * r + 0.4999999344649379f;
-    p = p * (r * r) + r;
-    vec power = (vec)(((vec_bits)shifted << 23) + 0x3F800000u);
-    return power * p + (power - 1.0f);
+    vec_exp_parts e = vec_exp_split(x);
+    vec power = (vec)(e.exponent + 0x3F800000u);
+    return power * e.rest + (power - 1.0f);
 }
 
 /* tanh x = m / (m + 2), m = e^2x - 1; beyond +-9.5 it is +-1 to 1e-8. NaN stays NaN. */

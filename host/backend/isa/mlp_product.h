@@ -28,7 +28,9 @@ typedef int32_t lane_number;
 enum { LANES = VECTOR / (int)sizeof(real), VECTORS = MLP_PANEL / LANES };
 
 typedef real vec __attribute__((vector_size(VECTOR), may_alias));
-typedef lane_number lanes __attribute__((vector_size(VECTOR)));
+typedef lane_number vec_index __attribute__((vector_size(VECTOR)));
+
+#include "ops/vector_turn.h"
 
 /* Element (r, k) of a factor is at[r row + k inner]. */
 typedef struct factor {
@@ -70,31 +72,13 @@ static inline __attribute__((always_inline)) void tile(const int rows, factor a,
 
 /* ---- turning a matrix ---- */
 
-/* Swaps the off-diagonal blocks of distance x distance in every 2 x 2 of them. */
-static inline __attribute__((always_inline)) void swap_blocks(vec *row, const int distance) {
-    lanes low, high;
-#pragma GCC unroll 16
-    for (int j = 0; j < LANES; j++) {
-        low[j] = j & distance ? j - distance + LANES : j;
-        high[j] = j & distance ? j + LANES : j + distance;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < LANES; i++) {
-        if (i & distance) continue;
-        vec first = row[i], second = row[i + distance];
-        row[i] = __builtin_shuffle(first, second, low);
-        row[i + distance] = __builtin_shuffle(first, second, high);
-    }
-}
-
 /* to(c, r) = from(r, c), a block of LANES x LANES; rows past `rows` count as zeros, `columns` are written. */
 static void turn_block(const real *from, int64_t from_stride, int64_t rows, real *to, int64_t to_stride,
                        int64_t columns) {
     vec block[LANES];
 #pragma GCC unroll 16
     for (int r = 0; r < LANES; r++) block[r] = r < rows ? *(const vec *)(from + r * from_stride) : (vec){0};
-#pragma GCC unroll 4
-    for (int distance = 1; distance < LANES; distance *= 2) swap_blocks(block, distance);
+    turn_vectors(block);
 #pragma GCC unroll 16
     for (int c = 0; c < LANES; c++) {
         if (c < columns) *(vec *)(to + c * to_stride) = block[c];
