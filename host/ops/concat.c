@@ -4,10 +4,6 @@
  * Source: models that read several things at one place (an input and a state). A copy: the work is zero FLOPs. */
 #include "part.h"
 
-#if MMREC_REAL_F32
-#include "fast_loop.h"
-#endif
-
 /* Columns of input i, 0 where it is absent: its axes are "* A" for x0 to "* H" for x7. */
 static int64_t width_of(const mmrec_op_sizes *sizes, int i) { return sizes->letter[i]; }
 
@@ -32,35 +28,13 @@ static void gradient_row(const mmrec_op_call *call, int64_t row) {
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    int64_t rows = mmrec_shape_rows(&call->out[0].shape);
-    for (int64_t r = 0; r < rows; r++) join_row(call, r);
-    return MMREC_OK;
+    return part_each(call, &call->out[0], join_row);
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    int64_t rows = mmrec_shape_rows(&call->d_out[0].shape);
-    for (int64_t r = 0; r < rows; r++) gradient_row(call, r);
-    return MMREC_OK;
+    return part_each(call, &call->d_out[0], gradient_row);
 }
-
-#if MMREC_REAL_F32
-static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    int64_t rows = mmrec_shape_rows(&call->out[0].shape), columns = MMREC_SIZE(call->sizes, Z);
-#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * columns >= FAST_SERIAL)
-    for (int64_t r = 0; r < rows; r++) join_row(call, r);
-    return MMREC_OK;
-}
-
-static mmrec_status fast_backward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    int64_t rows = mmrec_shape_rows(&call->d_out[0].shape), columns = MMREC_SIZE(call->sizes, Z);
-#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * columns >= FAST_SERIAL)
-    for (int64_t r = 0; r < rows; r++) gradient_row(call, r);
-    return MMREC_OK;
-}
-#endif
 
 /* A sum beyond what 64 bits hold stays at the largest number, which no shape may have. */
 static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
@@ -99,7 +73,6 @@ const mmrec_op_def MMREC_OP_DEFINE(concat) = {
     .infer = infer,
     .work = part_work,
     .function = {forward, backward},
-    .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
     .tolerance = {1e-7, 1e-7, "a copy: nothing is rounded but the inputs and one sum when adding to a gradient"},
     .samples = samples,
     .bench = "N=2048 A=1024 B=1024 -x2 -x3 -x4 -x5 -x6 -x7",

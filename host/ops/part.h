@@ -1,9 +1,9 @@
-/* Copying a part of a tensor, a run of its steps or of its columns: what `take_steps`, `columns` and `concat` share.
- * The part is the attributes `first` and `count`, where a count of 0 stands for all that follows `first`. */
+/* Copying rows, or a part of a tensor, a run of its steps or of its columns: what `take_steps`, `columns`, `concat` and
+ * `shift` share. A part is the attributes `first` and `count`; a count of 0 stands for all that follows `first`. */
 #ifndef MMREC_OPS_PART_H
 #define MMREC_OPS_PART_H
 
-#include "op_impl.h"
+#include "fast_loop.h"
 #include "part_device.h"
 
 /* Overwrites or adds. Two loops, so that each is one copy for gcc. */
@@ -18,6 +18,21 @@ static inline void part_copy(real *to, const real *from, int64_t count, bool add
 /* What lies outside of the part has the gradient 0. */
 static inline void part_clear(real *to, int64_t count) {
     for (int64_t i = 0; i < count; i++) to[i] = (real)0;
+}
+
+/* What a row takes from where, or gives back. */
+typedef void (*part_row)(const mmrec_op_call *call, int64_t row);
+
+/* Calls `each` for every row of `view`, for none where it is absent. In float, threads take rows: there are no other
+ * fast functions, as each row is one copy. */
+static inline mmrec_status part_each(const mmrec_op_call *call, const mmrec_view *view, part_row each) {
+    int64_t rows = view->data ? mmrec_shape_rows(&view->shape) : 0;
+#if MMREC_REAL_F32
+    bool worth = rows * mmrec_shape_columns(&view->shape) >= FAST_SERIAL;
+#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (worth)
+#endif
+    for (int64_t r = 0; r < rows; r++) each(call, r);
+    return MMREC_OK;
 }
 
 static inline bool part_whole(double number, int64_t most) {

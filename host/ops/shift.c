@@ -2,11 +2,7 @@
  *
  * Source: the planning error of the MM-Rec block, which reads h_{t-1}. A copy: no arithmetic, so the work is zero FLOPs
  * and the traffic is all. */
-#include "op_impl.h"
-
-#if MMREC_REAL_F32
-#include "fast_loop.h"
-#endif
+#include "part.h"
 
 enum { IN_H, IN_H0 };
 
@@ -17,72 +13,35 @@ static const real *source_row(const mmrec_op_call *call, int64_t row) {
 }
 
 static void copy_row(const mmrec_op_call *call, int64_t row) {
-    const real *from = source_row(call, row);
-    real *to = view_row(&call->out[0], row);
-    int64_t columns = MMREC_SIZE(call->sizes, D);
-    for (int64_t d = 0; d < columns; d++) to[d] = from[d];
+    part_copy(view_row(&call->out[0], row), source_row(call, row), MMREC_SIZE(call->sizes, D), false);
 }
 
 /* The gradient of h at (b, t) is that of h_prev one step later; the last state is not read. */
 static void gradient_row(const mmrec_op_call *call, int64_t row) {
     bool last = (row + 1) % MMREC_SIZE(call->sizes, T) == 0, add = accumulates(call, IN_H);
-    const real *from = last ? NULL : view_row(&call->d_out[0], row + 1);
     real *to = view_row(&call->d_in[IN_H], row);
     int64_t columns = MMREC_SIZE(call->sizes, D);
-    if (from) {
-        for (int64_t d = 0; d < columns; d++) deliver(&to[d], from[d], add);
+    if (!last) {
+        part_copy(to, view_row(&call->d_out[0], row + 1), columns, add);
     } else if (!add) {
-        for (int64_t d = 0; d < columns; d++) to[d] = (real)0;
+        part_clear(to, columns);
     }
 }
 
 static void initial_gradient_row(const mmrec_op_call *call, int64_t b) {
     const real *from = view_row(&call->d_out[0], b * MMREC_SIZE(call->sizes, T));
-    real *to = view_row(&call->d_in[IN_H0], b);
-    int64_t columns = MMREC_SIZE(call->sizes, D);
-    for (int64_t d = 0; d < columns; d++) deliver(&to[d], from[d], accumulates(call, IN_H0));
+    part_copy(view_row(&call->d_in[IN_H0], b), from, MMREC_SIZE(call->sizes, D), accumulates(call, IN_H0));
 }
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    int64_t rows = mmrec_shape_rows(&call->out[0].shape);
-    for (int64_t r = 0; r < rows; r++) copy_row(call, r);
-    return MMREC_OK;
+    return part_each(call, &call->out[0], copy_row);
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    int64_t batch = MMREC_SIZE(call->sizes, B), rows = mmrec_shape_rows(&call->d_out[0].shape);
-    for (int64_t r = 0; call->d_in[IN_H].data && r < rows; r++) gradient_row(call, r);
-    for (int64_t b = 0; call->d_in[IN_H0].data && b < batch; b++) initial_gradient_row(call, b);
-    return MMREC_OK;
-}
-
-#if MMREC_REAL_F32
-static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    int64_t rows = mmrec_shape_rows(&call->out[0].shape), columns = MMREC_SIZE(call->sizes, D);
-#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * columns >= FAST_SERIAL)
-    for (int64_t r = 0; r < rows; r++) copy_row(call, r);
-    return MMREC_OK;
-}
-
-static mmrec_status fast_backward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    int64_t batch = MMREC_SIZE(call->sizes, B), columns = MMREC_SIZE(call->sizes, D);
-    int64_t rows = call->d_in[IN_H].data ? mmrec_shape_rows(&call->d_out[0].shape) : 0;
-#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * columns >= FAST_SERIAL)
-    for (int64_t r = 0; r < rows; r++) gradient_row(call, r);
-    for (int64_t b = 0; call->d_in[IN_H0].data && b < batch; b++) initial_gradient_row(call, b);
-    return MMREC_OK;
-}
-#endif
-
-static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
-    (void)sizes;
-    (void)pass;
-    mmrec_work w = {0, 0, 0};
-    return w;
+    MMREC_TRY(part_each(call, &call->d_in[IN_H], gradient_row));
+    return part_each(call, &call->d_in[IN_H0], initial_gradient_row);
 }
 
 static const char *const samples[] = {"B=1 T=1 D=1",  "B=2 T=2 D=5",   "B=3 T=3 D=7", "B=2 T=17 D=13",
@@ -95,9 +54,8 @@ const mmrec_op_def MMREC_OP_DEFINE(shift) = {
     .source = "the planning error of the block",
     .in = {{.name = "h", .dims = "B T D"}, {.name = "h0", .dims = "B D"}},
     .out = {{.name = "h_prev", .dims = "B T D"}},
-    .work = work,
+    .work = part_work,
     .function = {forward, backward},
-    .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
     .tolerance = {1e-7, 1e-7, "a copy: nothing is rounded but the inputs and one sum when adding to a gradient"},
     .samples = samples,
     .bench = "B=2 T=1024 D=1024",

@@ -4,10 +4,6 @@
  * and the traffic is all. The gradient of the steps that are not taken is zero. */
 #include "part.h"
 
-#if MMREC_REAL_F32
-#include "fast_loop.h"
-#endif
-
 static void take_row(const mmrec_op_call *call, int64_t row) {
     int64_t steps = MMREC_SIZE(call->sizes, T), taken = MMREC_SIZE(call->sizes, K);
     int64_t from = row / taken * steps + part_first(call->sizes) + row % taken;
@@ -30,36 +26,13 @@ static void gradient_row(const mmrec_op_call *call, int64_t row) {
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    int64_t rows = mmrec_shape_rows(&call->out[0].shape);
-    for (int64_t r = 0; r < rows; r++) take_row(call, r);
-    return MMREC_OK;
+    return part_each(call, &call->out[0], take_row);
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    int64_t rows = call->d_in[0].data ? mmrec_shape_rows(&call->d_in[0].shape) : 0;
-    for (int64_t r = 0; r < rows; r++) gradient_row(call, r);
-    return MMREC_OK;
+    return part_each(call, &call->d_in[0], gradient_row);
 }
-
-#if MMREC_REAL_F32
-static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    int64_t rows = mmrec_shape_rows(&call->out[0].shape), columns = MMREC_SIZE(call->sizes, D);
-#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * columns >= FAST_SERIAL)
-    for (int64_t r = 0; r < rows; r++) take_row(call, r);
-    return MMREC_OK;
-}
-
-static mmrec_status fast_backward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    int64_t rows = call->d_in[0].data ? mmrec_shape_rows(&call->d_in[0].shape) : 0;
-    int64_t columns = MMREC_SIZE(call->sizes, D);
-#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * columns >= FAST_SERIAL)
-    for (int64_t r = 0; r < rows; r++) gradient_row(call, r);
-    return MMREC_OK;
-}
-#endif
 
 static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
     return part_bind("take_steps", "steps", sizes, MMREC_SIZE(sizes, T), &MMREC_SIZE(sizes, K), error);
@@ -85,7 +58,6 @@ const mmrec_op_def MMREC_OP_DEFINE(take_steps) = {
     .infer = infer,
     .work = part_work,
     .function = {forward, backward},
-    .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
     .tolerance = {1e-7, 1e-7, "a copy: nothing is rounded but the inputs and one sum when adding to a gradient"},
     .samples = samples,
     .bench = "B=2 T=1024 D=1024 first=256 count=512",
