@@ -1,6 +1,6 @@
-/* The loops of the float functions of nsm_reset, nsm_update and nsm_lstm. An op says in nsm_gates which blocks of a and
- * u it reads and gives two functions over a strip of columns of one state, plain pointers and a count, that gcc turns
- * into vector code.
+/* The float functions of nsm_reset, nsm_update and nsm_lstm. The op that includes this says in `gates` which blocks of
+ * a and u it reads and gives two functions over a strip of columns of one state, plain pointers and a count, that gcc
+ * turns into vector code.
  *
  * Order of sums, whatever the number of threads: du adds the states in their order. Where the batch shares its states,
  * da and ds add the samples of a chunk in order and then the chunks, of which there are at most 16; their sums lie in
@@ -16,8 +16,6 @@
 
 /* Elements below which a loop stays on one thread: each costs one to five exponentials, at 0.3 ns or more. */
 enum { NSM_SERIAL = 4096 };
-/* Samples of a chunk, and chunks, where the batch shares its states. */
-enum { NSM_CHUNK = 4, NSM_CHUNKS = 16 };
 enum { NSM_SLOPES = 5 };
 
 /* The inputs of one state of one sample from a column on, block by block of a and u. */
@@ -35,6 +33,8 @@ typedef struct nsm_gates {
     void (*slope)(const nsm_strip *at, float (*slope)[FAST_STRIP]);
 } nsm_gates;
 
+static const nsm_gates gates; /* the op's */
+
 static inline nsm_strip nsm_strip_at(const nsm_gates *g, const mmrec_op_call *call, int64_t b, int64_t s,
                                      int64_t column, int64_t count) {
     int64_t own = nsm_row(call->sizes, b, s), row = b * MMREC_SIZE(call->sizes, S) + s;
@@ -46,31 +46,16 @@ static inline nsm_strip nsm_strip_at(const nsm_gates *g, const mmrec_op_call *ca
     return at;
 }
 
-static inline mmrec_status nsm_fast_forward(const mmrec_op_call *call, const nsm_gates *g) {
+static mmrec_status nsm_fast_forward(const mmrec_op_call *call, mmrec_error *error) {
+    (void)error;
     int64_t states = MMREC_SIZE(call->sizes, S), rows = MMREC_SIZE(call->sizes, B) * states;
     int64_t width = MMREC_SIZE(call->sizes, D);
 #pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * width >= NSM_SERIAL)
     for (int64_t row = 0; row < rows; row++) {
-        nsm_strip at = nsm_strip_at(g, call, row / states, row % states, 0, width);
-        g->value(&at, view_row(&call->out[0], row));
+        nsm_strip at = nsm_strip_at(&gates, call, row / states, row % states, 0, width);
+        gates.value(&at, view_row(&call->out[0], row));
     }
     return MMREC_OK;
-}
-
-/* Samples whose gradients of a and s are added up by one thread. */
-static inline int64_t nsm_chunk(const mmrec_op_sizes *sizes) {
-    int64_t least = fast_blocks(MMREC_SIZE(sizes, B), NSM_CHUNKS);
-    if (!nsm_shared(sizes)) return 1;
-    return least > NSM_CHUNK ? least : (int64_t)NSM_CHUNK;
-}
-
-/* Floats of one chunk's sums: `gates` blocks and the gradient of s for each state. */
-static inline int64_t nsm_part_floats(const mmrec_op_sizes *sizes, int gates) {
-    return MMREC_SIZE(sizes, S) * (gates + 1) * MMREC_SIZE(sizes, D);
-}
-static inline size_t nsm_scratch_bytes(const mmrec_op_sizes *sizes, int gates) {
-    int64_t chunks = fast_blocks(MMREC_SIZE(sizes, B), nsm_chunk(sizes));
-    return nsm_shared(sizes) ? (size_t)(chunks * nsm_part_floats(sizes, gates)) * sizeof(float) : 0;
 }
 
 /* Delivers `count` values where the gradient is wanted. */
@@ -135,10 +120,11 @@ static inline void nsm_join_state(const mmrec_op_call *call, const nsm_gates *g,
     nsm_fast_deliver(call, g->states, s, 0, sum + g->gates * width, width, false);
 }
 
-static inline mmrec_status nsm_fast_backward(const mmrec_op_call *call, const nsm_gates *g) {
+static mmrec_status nsm_fast_backward(const mmrec_op_call *call, mmrec_error *error) {
+    (void)error;
     const mmrec_op_sizes *sizes = call->sizes;
     int64_t batch = MMREC_SIZE(sizes, B), states = MMREC_SIZE(sizes, S), size = nsm_chunk(sizes);
-    int64_t chunks = fast_blocks(batch, size), step = nsm_part_floats(sizes, g->gates);
+    int64_t chunks = fast_blocks(batch, size), step = nsm_part_floats(sizes, gates.gates);
     bool shared = nsm_shared(sizes), threads = batch * states * MMREC_SIZE(sizes, D) >= NSM_SERIAL;
 #pragma omp parallel num_threads(sizes->threads) if (threads)
     {
@@ -146,11 +132,11 @@ static inline mmrec_status nsm_fast_backward(const mmrec_op_call *call, const ns
         for (int64_t k = 0; k < chunks; k++) {
             float *part = shared ? (float *)call->scratch + k * step : NULL;
             for (int64_t b = k * size; b < fast_min(batch, (k + 1) * size); b++) {
-                nsm_sample_gradient(call, g, b, part, b == k * size);
+                nsm_sample_gradient(call, &gates, b, part, b == k * size);
             }
         }
 #pragma omp for schedule(static)
-        for (int64_t s = 0; s < (shared ? states : 0); s++) nsm_join_state(call, g, s, chunks);
+        for (int64_t s = 0; s < (shared ? states : 0); s++) nsm_join_state(call, &gates, s, chunks);
     }
     return MMREC_OK;
 }

@@ -7,7 +7,7 @@
 #ifndef MMREC_NSM_GATES_H
 #define MMREC_NSM_GATES_H
 
-#include "op_impl.h"
+#include "fast_loop.h"
 
 enum { NSM_A, NSM_U }; /* the inputs that every one of these ops starts with */
 
@@ -27,6 +27,36 @@ static inline mmrec_status nsm_check(const char *op, const mmrec_op_sizes *sizes
 
 /* One set of states for the whole batch. */
 static inline bool nsm_shared(const mmrec_op_sizes *sizes) { return sizes->star.ndim == 0; }
+
+/* Samples of a chunk, and chunks, where the batch shares its states (nsm_fast.h). */
+enum { NSM_CHUNK = 4, NSM_CHUNKS = 16 };
+
+/* Samples whose gradients of a and s are added up by one thread. */
+static inline int64_t nsm_chunk(const mmrec_op_sizes *sizes) {
+    int64_t least = fast_blocks(MMREC_SIZE(sizes, B), NSM_CHUNKS);
+    if (!nsm_shared(sizes)) return 1;
+    return least > NSM_CHUNK ? least : (int64_t)NSM_CHUNK;
+}
+
+/* Floats of one chunk's sums: `gates` blocks and the gradient of s for each state. */
+static inline int64_t nsm_part_floats(const mmrec_op_sizes *sizes, int gates) {
+    return MMREC_SIZE(sizes, S) * (gates + 1) * MMREC_SIZE(sizes, D);
+}
+static inline size_t nsm_scratch_bytes(const mmrec_op_sizes *sizes, int gates) {
+    int64_t chunks = fast_blocks(MMREC_SIZE(sizes, B), nsm_chunk(sizes));
+    return nsm_shared(sizes) ? (size_t)(chunks * nsm_part_floats(sizes, gates)) * sizeof(float) : 0;
+}
+
+/* Checks the shapes and asks for scratch, which only the float functions need; `gates`: blocks of a that are read. */
+static inline mmrec_status nsm_infer(const char *op, int gates, mmrec_op_sizes *sizes, mmrec_error *error) {
+    MMREC_TRY(nsm_check(op, sizes, error));
+    sizes->scratch_bytes[MMREC_BACKWARD] = MMREC_REAL_F32 ? nsm_scratch_bytes(sizes, gates) : 0;
+    return MMREC_OK;
+}
+
+static const char *const nsm_samples[] = {"B=1 S=1 D=1",   "B=2 N=2 S=3 D=5",    "B=3 S=2 D=7",
+                                          "B=17 S=5 D=13", "B=2 N=2 S=3 D=65",   "B=5 S=3 D=136",
+                                          "B=67 S=3 D=21", "B=3 N=3 S=11 D=128", NULL};
 
 /* The row of a, s and their gradients that belongs to state s of sample b. */
 static inline int64_t nsm_row(const mmrec_op_sizes *sizes, int64_t b, int64_t s) {
@@ -64,8 +94,9 @@ static inline void nsm_clear(const mmrec_op_call *call, int input, int64_t first
     }
 }
 
-/* One element of one state. */
+/* One element of one state. Its value is the op's, which has a function of this name. */
 typedef void (*nsm_element)(const mmrec_op_call *call, int64_t b, int64_t s, int64_t d);
+static void element_value(const mmrec_op_call *call, int64_t b, int64_t s, int64_t d);
 
 static inline void nsm_each(const mmrec_op_call *call, nsm_element element) {
     int64_t batch = MMREC_SIZE(call->sizes, B), states = MMREC_SIZE(call->sizes, S), width = MMREC_SIZE(call->sizes, D);
@@ -74,6 +105,12 @@ static inline void nsm_each(const mmrec_op_call *call, nsm_element element) {
             for (int64_t d = 0; d < width; d++) element(call, b, s, d);
         }
     }
+}
+
+static mmrec_status nsm_forward(const mmrec_op_call *call, mmrec_error *error) {
+    (void)error;
+    nsm_each(call, element_value);
+    return MMREC_OK;
 }
 
 /* Work of `gates` gates: `flops` and `others` for each element, and the sums of the gradients: of `gates` columns of a

@@ -1,7 +1,7 @@
 /* nsm_lstm: y = o tanh(f s + i n) with f, i, o = sigmoid and n = tanh of a + u, in that order of columns.
  *
- * Source: the LSTM form of the gated step of the Neural State Machines (docs/baselines.md). There is no cell: the old state
- * plays the cell, and c = f s + i n is not kept. With h = tanh c and g = dy o (1 - h^2):
+ * Source: the LSTM form of the gated step of the Neural State Machines (docs/baselines.md). There is no cell: the old
+ * state plays the cell, and c = f s + i n is not kept. With h = tanh c and g = dy o (1 - h^2):
  *   ds = g f,  df = g s f (1 - f),  di = g n i (1 - i),  do = dy h o (1 - o),  dn = g i (1 - n^2),
  * the last four for a and u alike; u gets the sums over the states, a and s those over the batch where it shares its
  * states.
@@ -58,12 +58,6 @@ static void element_gradient(const mmrec_op_call *call, int64_t b, int64_t s, in
     }
 }
 
-static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    nsm_each(call, element_value);
-    return MMREC_OK;
-}
-
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
     nsm_each(call, element_gradient);
@@ -101,33 +95,15 @@ static void strip_slope(const nsm_strip *at, float (*slope)[FAST_STRIP]) {
 
 static const nsm_gates gates = {
     .states = IN_S, .first = FORGET, .gates = GATES, .inputs = GATES, .value = strip_value, .slope = strip_slope};
-
-static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    return nsm_fast_forward(call, &gates);
-}
-
-static mmrec_status fast_backward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    return nsm_fast_backward(call, &gates);
-}
 #endif
 
 static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
-    MMREC_TRY(nsm_check("nsm_lstm", sizes, error));
-#if MMREC_REAL_F32
-    sizes->scratch_bytes[MMREC_BACKWARD] = nsm_scratch_bytes(sizes, gates.gates);
-#endif
-    return MMREC_OK;
+    return nsm_infer("nsm_lstm", GATES, sizes, error);
 }
 
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     return nsm_work(sizes, pass, pass == MMREC_FORWARD ? 17 : 35, 5, GATES, GATES);
 }
-
-static const char *const samples[] = {"B=1 S=1 D=1",   "B=2 N=2 S=3 D=5",    "B=3 S=2 D=7",
-                                      "B=17 S=5 D=13", "B=2 N=2 S=3 D=65",   "B=5 S=3 D=136",
-                                      "B=67 S=3 D=21", "B=3 N=3 S=11 D=128", NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(nsm_lstm);
 const mmrec_op_def MMREC_OP_DEFINE(nsm_lstm) = {
@@ -140,11 +116,11 @@ const mmrec_op_def MMREC_OP_DEFINE(nsm_lstm) = {
     .out = {{.name = "y", .dims = "B S D"}},
     .infer = infer,
     .work = work,
-    .function = {forward, backward},
-    .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .function = {nsm_forward, backward},
+    .fast = {MMREC_FAST(nsm_fast_forward), MMREC_FAST(nsm_fast_backward)},
     .tolerance = {8e-7, 1.5e-6,
                   "three sigmoids and two tanhs of relative errors up to 1.9e-7, one inside of the other: under 7 eps "
                   "of the result; gradients are sums of at most 67 products of up to five such values"},
-    .samples = samples,
+    .samples = nsm_samples,
     .bench = "B=64 S=16 D=128",
 };

@@ -1,9 +1,9 @@
 /* nsm_reset: y = sigmoid(a_r + u_r) s, the states that the candidate of a gated step reads.
  *
- * Source: the GRU form of the gated step of the Neural State Machines (docs/baselines.md), where the reset comes before the
- * matrix. a holds the state halves of reset and update, u the input halves of reset, update and candidate, biases in
- * them; nsm_update reads what is left. With g = dy r: ds = g, d(a_r + u_r) = g s (1 - r), summed over the states for u,
- * and over the batch for a and s where it shares its states.
+ * Source: the GRU form of the gated step of the Neural State Machines (docs/baselines.md), where the reset comes before
+ * the matrix. a holds the state halves of reset and update, u the input halves of reset, update and candidate, biases
+ * in them; nsm_update reads what is left. With g = dy r: ds = g, d(a_r + u_r) = g s (1 - r), summed over the states for
+ * u, and over the batch for a and s where it shares its states.
  * Nothing but the inputs is kept: r comes again from one exponential, where a saved tensor of B S D would be written
  * once and read once. */
 #include "nsm_gates.h"
@@ -13,7 +13,7 @@
 #endif
 
 enum { IN_A = NSM_A, IN_U = NSM_U, IN_S };
-enum { RESET };
+enum { RESET, GATES };
 
 static void element_value(const mmrec_op_call *call, int64_t b, int64_t s, int64_t d) {
     real r = real_sigmoid(nsm_state_half(call, b, s, RESET)[d] + nsm_input_half(call, b, RESET)[d]);
@@ -29,12 +29,6 @@ static void element_gradient(const mmrec_op_call *call, int64_t b, int64_t s, in
     nsm_deliver_state(call, IN_A, b, s, d, slope);
     nsm_deliver_state(call, IN_S, b, s, d, ds);
     nsm_deliver_input(call, b, s, d, slope);
-}
-
-static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    nsm_each(call, element_value);
-    return MMREC_OK;
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
@@ -64,34 +58,16 @@ static void strip_slope(const nsm_strip *at, float (*slope)[FAST_STRIP]) {
 }
 
 static const nsm_gates gates = {
-    .states = IN_S, .first = RESET, .gates = 1, .inputs = 1, .value = strip_value, .slope = strip_slope};
-
-static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    return nsm_fast_forward(call, &gates);
-}
-
-static mmrec_status fast_backward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    return nsm_fast_backward(call, &gates);
-}
+    .states = IN_S, .first = RESET, .gates = GATES, .inputs = 1, .value = strip_value, .slope = strip_slope};
 #endif
 
 static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
-    MMREC_TRY(nsm_check("nsm_reset", sizes, error));
-#if MMREC_REAL_F32
-    sizes->scratch_bytes[MMREC_BACKWARD] = nsm_scratch_bytes(sizes, gates.gates);
-#endif
-    return MMREC_OK;
+    return nsm_infer("nsm_reset", GATES, sizes, error);
 }
 
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
-    return nsm_work(sizes, pass, pass == MMREC_FORWARD ? 5 : 8, 1, 1, 1);
+    return nsm_work(sizes, pass, pass == MMREC_FORWARD ? 5 : 8, 1, GATES, 1);
 }
-
-static const char *const samples[] = {"B=1 S=1 D=1",   "B=2 N=2 S=3 D=5",    "B=3 S=2 D=7",
-                                      "B=17 S=5 D=13", "B=2 N=2 S=3 D=65",   "B=5 S=3 D=136",
-                                      "B=67 S=3 D=21", "B=3 N=3 S=11 D=128", NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(nsm_reset);
 const mmrec_op_def MMREC_OP_DEFINE(nsm_reset) = {
@@ -104,11 +80,11 @@ const mmrec_op_def MMREC_OP_DEFINE(nsm_reset) = {
     .out = {{.name = "y", .dims = "B S D"}},
     .infer = infer,
     .work = work,
-    .function = {forward, backward},
-    .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .function = {nsm_forward, backward},
+    .fast = {MMREC_FAST(nsm_fast_forward), MMREC_FAST(nsm_fast_backward)},
     .tolerance = {5e-7, 1e-6,
                   "a sigmoid of relative error 1.5e-7 of a rounded sum, times a state: under 4 eps of the result; "
                   "gradients add 1 - sigmoid, and sums of at most 67 such values"},
-    .samples = samples,
+    .samples = nsm_samples,
     .bench = "B=64 S=16 D=128",
 };

@@ -1,10 +1,10 @@
 /* nsm_update: y = (1 - z) s + z c with z = sigmoid(a_z + u_z), c = tanh(n + u_n): z means replace.
  *
- * Source: the GRU form of the gated step of the Neural State Machines (docs/baselines.md). a and u as in nsm_reset; n is
- * the state half of the candidate, whose matrix has been applied to the states after their reset. With g = dy z: dn = g
- * (1 - c^2), ds = dy - g, d(a_z + u_z) = ds z (c - s); u gets the sums over the states, a and s those over the batch
- * where it shares its states. Nothing but the inputs is kept: z and c come again from two exponentials, where saving
- * them would take two tensors of B S D. */
+ * Source: the GRU form of the gated step of the Neural State Machines (docs/baselines.md). a and u as in nsm_reset; n
+ * is the state half of the candidate, whose matrix has been applied to the states after their reset. With g = dy z:
+ * dn = g (1 - c^2), ds = dy - g, d(a_z + u_z) = ds z (c - s); u gets the sums over the states, a and s those over the
+ * batch where it shares its states. Nothing but the inputs is kept: z and c come again from two exponentials, where
+ * saving them would take two tensors of B S D. */
 #include "nsm_gates.h"
 
 #if MMREC_REAL_F32
@@ -12,7 +12,7 @@
 #endif
 
 enum { IN_A = NSM_A, IN_U = NSM_U, IN_N, IN_S };
-enum { UPDATE = 1, CANDIDATE };
+enum { UPDATE = 1, CANDIDATE, GATES = 1 };
 
 /* One element of one state, its inputs and both gates. */
 typedef struct gated {
@@ -43,12 +43,6 @@ static void element_gradient(const mmrec_op_call *call, int64_t b, int64_t s, in
     nsm_deliver_input(call, b, s, UPDATE * width + d, dz);
     nsm_deliver_input(call, b, s, CANDIDATE * width + d, dn);
     if (call->d_in[IN_N].data) deliver(&view_row(&call->d_in[IN_N], row)[d], dn, accumulates(call, IN_N));
-}
-
-static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    nsm_each(call, element_value);
-    return MMREC_OK;
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
@@ -86,37 +80,19 @@ static void strip_slope(const nsm_strip *at, float (*slope)[FAST_STRIP]) {
 static const nsm_gates gates = {.states = IN_S,
                                 .candidate = IN_N,
                                 .first = UPDATE,
-                                .gates = 1,
+                                .gates = GATES,
                                 .inputs = 2,
                                 .value = strip_value,
                                 .slope = strip_slope};
-
-static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    return nsm_fast_forward(call, &gates);
-}
-
-static mmrec_status fast_backward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    return nsm_fast_backward(call, &gates);
-}
 #endif
 
 static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
-    MMREC_TRY(nsm_check("nsm_update", sizes, error));
-#if MMREC_REAL_F32
-    sizes->scratch_bytes[MMREC_BACKWARD] = nsm_scratch_bytes(sizes, gates.gates);
-#endif
-    return MMREC_OK;
+    return nsm_infer("nsm_update", GATES, sizes, error);
 }
 
 static mmrec_work work(const mmrec_op_sizes *sizes, mmrec_pass pass) {
-    return nsm_work(sizes, pass, pass == MMREC_FORWARD ? 9 : 14, 2, 1, 2);
+    return nsm_work(sizes, pass, pass == MMREC_FORWARD ? 9 : 14, 2, GATES, 2);
 }
-
-static const char *const samples[] = {"B=1 S=1 D=1",   "B=2 N=2 S=3 D=5",    "B=3 S=2 D=7",
-                                      "B=17 S=5 D=13", "B=2 N=2 S=3 D=65",   "B=5 S=3 D=136",
-                                      "B=67 S=3 D=21", "B=3 N=3 S=11 D=128", NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(nsm_update);
 const mmrec_op_def MMREC_OP_DEFINE(nsm_update) = {
@@ -130,12 +106,12 @@ const mmrec_op_def MMREC_OP_DEFINE(nsm_update) = {
     .out = {{.name = "y", .dims = "B S D"}},
     .infer = infer,
     .work = work,
-    .function = {forward, backward},
-    .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
+    .function = {nsm_forward, backward},
+    .fast = {MMREC_FAST(nsm_fast_forward), MMREC_FAST(nsm_fast_backward)},
     .tolerance =
         {6e-7, 1e-6,
          "a sigmoid and a tanh of relative errors 1.5e-7 and 1.9e-7 of rounded sums, each times a number of the size "
          "of the result: under 5 eps; gradients are sums of at most 67 products of three such values"},
-    .samples = samples,
+    .samples = nsm_samples,
     .bench = "B=64 S=16 D=128",
 };
