@@ -9,8 +9,8 @@
  * memory_n. A clamped norm is a constant: the second term is not there.
  *
  * One memory serves the whole batch, or each sample has its own. The functions here take one sample, or one row of a
- * memory, so that the float functions can give them to threads; the gradient of a shared row adds the samples in
- * their order. Order of sums: element by element; in float, within a row, in vector lanes. */
+ * memory; in float, threads share these, and there are no other fast functions. The gradient of a shared row adds the
+ * samples in their order. Order of sums: element by element; in float, within a row, in vector lanes. */
 #ifndef MMREC_CONTENT_ADDRESS_H
 #define MMREC_CONTENT_ADDRESS_H
 
@@ -42,21 +42,27 @@ typedef struct content_address {
     bool twice; /* softplus */
 } content_address;
 
-/* Of an op that saves all four. */
-static inline content_address address_of(const mmrec_op_call *call, int memory, bool twice) {
+/* What is read; where the results go is left open. */
+static inline content_address address_inputs(const mmrec_op_call *call, int memory, bool twice) {
     content_address a;
     a.key = call->in[ADDRESS_KEY];
     a.strength = call->in[ADDRESS_STRENGTH];
     a.memory = call->in[memory];
-    a.weights = call->saved[ADDRESS_WEIGHTS];
-    a.similarities = call->saved[ADDRESS_SIMILARITIES];
-    a.row_norms = call->saved[ADDRESS_ROW_NORMS];
-    a.key_norms = call->saved[ADDRESS_KEY_NORMS];
     a.batch = MMREC_SIZE(call->sizes, B);
     a.slots = MMREC_SIZE(call->sizes, N);
     a.width = MMREC_SIZE(call->sizes, M);
     a.memories = memory_count(call->sizes);
     a.twice = twice;
+    return a;
+}
+
+/* Of an op that saves all four. */
+static inline content_address address_of(const mmrec_op_call *call, int memory, bool twice) {
+    content_address a = address_inputs(call, memory, twice);
+    a.weights = call->saved[ADDRESS_WEIGHTS];
+    a.similarities = call->saved[ADDRESS_SIMILARITIES];
+    a.row_norms = call->saved[ADDRESS_ROW_NORMS];
+    a.key_norms = call->saved[ADDRESS_KEY_NORMS];
     return a;
 }
 
@@ -136,6 +142,31 @@ static inline void address_sample(const content_address *a, int64_t b) {
     address_softmax(s, address_beta(a, b), view_row(&a->weights, b), a->slots);
 }
 
+/* What an op does with a sample, or with a row of all memories. */
+typedef void (*address_one)(const mmrec_op_call *call, const content_address *a, int64_t i);
+
+static inline void address_each(const mmrec_op_call *call, const content_address *a, int64_t count, address_one one) {
+#if MMREC_REAL_F32
+    bool worth = a->batch * a->slots * a->width >= FAST_SERIAL;
+#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (worth)
+#endif
+    for (int64_t i = 0; i < count; i++) one(call, a, i);
+}
+
+/* A pass over all samples, of which `sample` calls address_sample. */
+static inline void address_samples(const mmrec_op_call *call, const content_address *a, address_one sample) {
+    if (a->memories == 1) address_row_norms(a, 0);
+    address_each(call, a, a->batch, sample);
+}
+
+/* The backward pass: `sample` gives what belongs to a sample, then `row` the gradient of a row of the memory, which is
+ * this input. */
+static inline void address_backward(const mmrec_op_call *call, const content_address *a, address_one sample, int memory,
+                                    address_one row) {
+    address_each(call, a, a->batch, sample);
+    if (call->d_in[memory].data) address_each(call, a, a->memories * a->slots, row);
+}
+
 /* The gradient of the weights of sample b becomes g, in place. Returns dbeta. */
 static inline real address_back(const content_address *a, int64_t b, real *dw) {
     const real *w = view_row(&a->weights, b), *s = view_row(&a->similarities, b);
@@ -176,15 +207,17 @@ static inline real address_row_pull(const content_address *a, int64_t b, int64_t
 }
 
 /* Takes the shares of all samples from a row's gradient. */
-static inline void address_pull_row(const content_address *a, int64_t own, int64_t n, real pull, real *to) {
-    bool free_norm = view_row(&a->row_norms, own)[n] > ADDRESS_LEAST;
-    address_add(to, free_norm ? -pull : (real)0, view_row(&a->memory, own * a->slots + n), a->width);
+static inline void address_pull_row(const content_address *a, int64_t row, real pull, real *to) {
+    bool free_norm = view_row(&a->row_norms, row / a->slots)[row % a->slots] > ADDRESS_LEAST;
+    address_add(to, free_norm ? -pull : (real)0, view_row(&a->memory, row), a->width);
 }
 
-/* The samples that read memory `own`: [first, end). */
-static inline int64_t address_first(const content_address *a, int64_t own) { return a->memories == 1 ? 0 : own; }
-static inline int64_t address_end(const content_address *a, int64_t own) {
-    return a->memories == 1 ? a->batch : own + 1;
+/* The samples that read the memory of a row: [first, end). */
+static inline int64_t address_first(const content_address *a, int64_t row) {
+    return a->memories == 1 ? 0 : row / a->slots;
+}
+static inline int64_t address_end(const content_address *a, int64_t row) {
+    return a->memories == 1 ? a->batch : row / a->slots + 1;
 }
 
 static inline mmrec_work address_work_of(double flops, double transcendentals) {

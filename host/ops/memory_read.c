@@ -35,9 +35,8 @@ static void read_sample(const mmrec_op_call *call, const content_address *a, int
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    content_address a = address_of_call(call);
-    if (a.memories == 1) address_row_norms(&a, 0);
-    for (int64_t b = 0; b < a.batch; b++) read_sample(call, &a, b);
+    const content_address a = address_of_call(call);
+    address_samples(call, &a, read_sample);
     return MMREC_OK;
 }
 
@@ -53,53 +52,26 @@ static void back_sample(const mmrec_op_call *call, const content_address *a, int
     address_key_gradient(a, call, b, dbeta, g);
 }
 
-/* The gradient of row n of memory `own`. */
-static void back_row(const mmrec_op_call *call, const content_address *a, int64_t own, int64_t n) {
+/* The gradient of a row, counted through all memories. */
+static void back_row(const mmrec_op_call *call, const content_address *a, int64_t row) {
+    int64_t n = row % a->slots;
     const real *g = (const real *)call->scratch + n;
-    real *to = view_row(&call->d_in[IN_MEMORY], own * a->slots + n), pull = (real)0;
+    real *to = view_row(&call->d_in[IN_MEMORY], row), pull = (real)0;
     address_start(to, a->width, accumulates(call, IN_MEMORY));
-    for (int64_t b = address_first(a, own); b < address_end(a, own); b++) {
+    for (int64_t b = address_first(a, row); b < address_end(a, row); b++) {
         address_add(to, view_row(&a->weights, b)[n], view_row(&call->d_out[0], b), a->width);
         address_add(to, g[b * a->slots], view_row(&a->key, b), a->width);
         pull += address_row_pull(a, b, n, g[b * a->slots]);
     }
-    address_pull_row(a, own, n, pull, to);
+    address_pull_row(a, row, pull, to);
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    content_address a = address_of_call(call);
-    int64_t rows = call->d_in[IN_MEMORY].data ? a.memories * a.slots : 0;
-    for (int64_t b = 0; b < a.batch; b++) back_sample(call, &a, b);
-    for (int64_t r = 0; r < rows; r++) back_row(call, &a, r / a.slots, r % a.slots);
-    return MMREC_OK;
-}
-
-#if MMREC_REAL_F32
-static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
     const content_address a = address_of_call(call);
-    if (a.memories == 1) address_row_norms(&a, 0);
-#pragma omp parallel for num_threads(call->sizes->threads)                                                             \
-    schedule(static) if (a.batch * a.slots * a.width >= FAST_SERIAL)
-    for (int64_t b = 0; b < a.batch; b++) read_sample(call, &a, b);
+    address_backward(call, &a, back_sample, IN_MEMORY, back_row);
     return MMREC_OK;
 }
-
-static mmrec_status fast_backward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    const content_address a = address_of_call(call);
-    const int64_t rows = call->d_in[IN_MEMORY].data ? a.memories * a.slots : 0;
-#pragma omp parallel num_threads(call->sizes->threads) if (a.batch * a.slots * a.width >= FAST_SERIAL)
-    {
-#pragma omp for schedule(static)
-        for (int64_t b = 0; b < a.batch; b++) back_sample(call, &a, b);
-#pragma omp for schedule(static)
-        for (int64_t r = 0; r < rows; r++) back_row(call, &a, r / a.slots, r % a.slots);
-    }
-    return MMREC_OK;
-}
-#endif
 
 static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     return pass == MMREC_BACKWARD ? address_device_bytes(sizes) : 0;
@@ -135,7 +107,6 @@ const mmrec_op_def MMREC_OP_DEFINE(memory_read) = {
     .infer = infer,
     .work = work,
     .function = {forward, backward},
-    .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
     .device_scratch = device_scratch,
     .tolerance = {1e-6, 3e-6,
                   "a sum of 131 products is off by near sqrt(131 / 3) eps / 2 = 4e-7, in lanes by less; strengths "

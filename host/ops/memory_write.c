@@ -58,9 +58,8 @@ static void write_sample(const mmrec_op_call *call, const content_address *x, in
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    content_address x = address_of(call, IN_MEMORY, false);
-    if (x.memories == 1) address_row_norms(&x, 0);
-    for (int64_t b = 0; b < x.batch; b++) write_sample(call, &x, b);
+    const content_address x = address_of(call, IN_MEMORY, false);
+    address_samples(call, &x, write_sample);
     return MMREC_OK;
 }
 
@@ -117,54 +116,27 @@ static void keep_row(const real *dm, real w, const real *e, real *to, int64_t wi
     for (int64_t m = 0; m < width; m++) to[m] += dm[m] * ((real)1 - w * e[m]);
 }
 
-/* The gradient of row n of memory `own`. */
-static void back_row(const mmrec_op_call *call, const content_address *x, int64_t own, int64_t n) {
-    real *to = view_row(&call->d_in[IN_MEMORY], own * x->slots + n), pull = (real)0;
+/* The gradient of a row, counted through all memories. */
+static void back_row(const mmrec_op_call *call, const content_address *x, int64_t row) {
+    int64_t n = row % x->slots;
+    real *to = view_row(&call->d_in[IN_MEMORY], row), pull = (real)0;
     address_start(to, x->width, accumulates(call, IN_MEMORY));
-    for (int64_t b = address_first(x, own); b < address_end(x, own); b++) {
+    for (int64_t b = address_first(x, row); b < address_end(x, row); b++) {
         real g = scratch_g(call, b)[n];
         keep_row(view_row(&call->d_out[0], b * x->slots + n), view_row(&x->weights, b)[n],
                  scratch_row(call, ROW_ERASE, b), to, x->width);
         address_add(to, g, view_row(&x->key, b), x->width);
         pull += address_row_pull(x, b, n, g);
     }
-    address_pull_row(x, own, n, pull, to);
+    address_pull_row(x, row, pull, to);
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    content_address x = address_of(call, IN_MEMORY, false);
-    int64_t rows = call->d_in[IN_MEMORY].data ? x.memories * x.slots : 0;
-    for (int64_t b = 0; b < x.batch; b++) back_sample(call, &x, b);
-    for (int64_t r = 0; r < rows; r++) back_row(call, &x, r / x.slots, r % x.slots);
-    return MMREC_OK;
-}
-
-#if MMREC_REAL_F32
-static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
     const content_address x = address_of(call, IN_MEMORY, false);
-    if (x.memories == 1) address_row_norms(&x, 0);
-#pragma omp parallel for num_threads(call->sizes->threads)                                                             \
-    schedule(static) if (x.batch * x.slots * x.width >= FAST_SERIAL)
-    for (int64_t b = 0; b < x.batch; b++) write_sample(call, &x, b);
+    address_backward(call, &x, back_sample, IN_MEMORY, back_row);
     return MMREC_OK;
 }
-
-static mmrec_status fast_backward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    const content_address x = address_of(call, IN_MEMORY, false);
-    const int64_t rows = call->d_in[IN_MEMORY].data ? x.memories * x.slots : 0;
-#pragma omp parallel num_threads(call->sizes->threads) if (x.batch * x.slots * x.width >= FAST_SERIAL)
-    {
-#pragma omp for schedule(static)
-        for (int64_t b = 0; b < x.batch; b++) back_sample(call, &x, b);
-#pragma omp for schedule(static)
-        for (int64_t r = 0; r < rows; r++) back_row(call, &x, r / x.slots, r % x.slots);
-    }
-    return MMREC_OK;
-}
-#endif
 
 static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     return pass == MMREC_BACKWARD ? address_device_bytes(sizes) : 0;
@@ -200,7 +172,6 @@ const mmrec_op_def MMREC_OP_DEFINE(memory_write) = {
     .infer = infer,
     .work = work,
     .function = {forward, backward},
-    .fast = {MMREC_FAST(fast_forward), MMREC_FAST(fast_backward)},
     .device_scratch = device_scratch,
     .tolerance = {1e-6, 3e-6,
                   "a sum of 131 products is off by near sqrt(131 / 3) eps / 2 = 4e-7, in lanes by less; strengths "

@@ -36,31 +36,25 @@ static mmrec_status infer(mmrec_op_sizes *sizes, mmrec_error *error) {
     return MMREC_OK;
 }
 
-static content_address address_in(const mmrec_op_call *call, const write_scratch *s) {
-    content_address a;
+static content_address address_in(const mmrec_op_call *call) {
+    content_address a = address_inputs(call, IN_MEMORY, true);
+    write_scratch s = scratch_of(call->sizes, (real *)call->scratch);
     mmrec_dtype dtype = call->in[ADDRESS_KEY].dtype;
-    a.key = call->in[ADDRESS_KEY];
-    a.strength = call->in[ADDRESS_STRENGTH];
-    a.memory = call->in[IN_MEMORY];
-    a.batch = MMREC_SIZE(call->sizes, B);
-    a.slots = MMREC_SIZE(call->sizes, N);
-    a.width = MMREC_SIZE(call->sizes, M);
-    a.weights = mmrec_view_dense(s->weights, dtype, mmrec_shape2(a.batch, a.slots));
-    a.similarities = mmrec_view_dense(s->similarities, dtype, mmrec_shape2(a.batch, a.slots));
-    a.row_norms = mmrec_view_dense(s->row_norms, dtype, mmrec_shape2(1, a.slots));
-    a.key_norms = mmrec_view_dense(s->key_norms, dtype, mmrec_shape2(a.batch, 1));
-    a.memories = 1;
-    a.twice = true;
+    a.weights = mmrec_view_dense(s.weights, dtype, mmrec_shape2(a.batch, a.slots));
+    a.similarities = mmrec_view_dense(s.similarities, dtype, mmrec_shape2(a.batch, a.slots));
+    a.row_norms = mmrec_view_dense(s.row_norms, dtype, mmrec_shape2(1, a.slots));
+    a.key_norms = mmrec_view_dense(s.key_norms, dtype, mmrec_shape2(a.batch, 1));
     return a;
 }
 
 /* Where sample b writes, and what. */
-static void prepare_sample(const mmrec_op_call *call, const content_address *x, const write_scratch *s, int64_t b) {
+static void prepare_sample(const mmrec_op_call *call, const content_address *x, int64_t b) {
+    const write_scratch s = scratch_of(call->sizes, (real *)call->scratch);
     const real *erase = view_row(&call->in[IN_ERASE], b), *add = view_row(&call->in[IN_ADD], b);
     address_sample(x, b);
     for (int64_t m = 0; m < x->width; m++) {
-        s->erase[b * x->width + m] = real_sigmoid(real_sigmoid(erase[m]));
-        s->add[b * x->width + m] = real_tanh(real_tanh(add[m]));
+        s.erase[b * x->width + m] = real_sigmoid(real_sigmoid(erase[m]));
+        s.add[b * x->width + m] = real_tanh(real_tanh(add[m]));
     }
 }
 
@@ -69,41 +63,23 @@ static void write_once(real *to, real w, const real *e, const real *a, int64_t w
 }
 
 /* All samples into row n. */
-static void write_row(const mmrec_op_call *call, const content_address *x, const write_scratch *s, int64_t n) {
+static void write_row(const mmrec_op_call *call, const content_address *x, int64_t n) {
+    const write_scratch s = scratch_of(call->sizes, (real *)call->scratch);
     const real *from = view_row(&x->memory, n);
     real *to = view_row(&call->out[0], n);
     for (int64_t m = 0; m < x->width; m++) to[m] = from[m];
     for (int64_t b = 0; b < x->batch; b++) {
-        write_once(to, s->weights[b * x->slots + n], s->erase + b * x->width, s->add + b * x->width, x->width);
+        write_once(to, s.weights[b * x->slots + n], s.erase + b * x->width, s.add + b * x->width, x->width);
     }
 }
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
-    write_scratch s = scratch_of(call->sizes, (real *)call->scratch);
-    content_address x = address_in(call, &s);
-    address_row_norms(&x, 0);
-    for (int64_t b = 0; b < x.batch; b++) prepare_sample(call, &x, &s, b);
-    for (int64_t n = 0; n < x.slots; n++) write_row(call, &x, &s, n);
+    const content_address x = address_in(call);
+    address_samples(call, &x, prepare_sample);
+    address_each(call, &x, x.slots, write_row);
     return MMREC_OK;
 }
-
-#if MMREC_REAL_F32
-static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
-    (void)error;
-    const write_scratch s = scratch_of(call->sizes, (real *)call->scratch);
-    const content_address x = address_in(call, &s);
-    address_row_norms(&x, 0);
-#pragma omp parallel num_threads(call->sizes->threads) if (x.batch * x.slots * x.width >= FAST_SERIAL)
-    {
-#pragma omp for schedule(static)
-        for (int64_t b = 0; b < x.batch; b++) prepare_sample(call, &x, &s, b);
-#pragma omp for schedule(static)
-        for (int64_t n = 0; n < x.slots; n++) write_row(call, &x, &s, n);
-    }
-    return MMREC_OK;
-}
-#endif
 
 static size_t device_scratch(const mmrec_op_sizes *sizes, mmrec_pass pass) {
     return pass == MMREC_FORWARD ? (size_t)write_shared_cut(sizes).count * sizeof(float) : 0;
@@ -136,7 +112,6 @@ const mmrec_op_def MMREC_OP_DEFINE(memory_write_shared) = {
     .infer = infer,
     .work = work,
     .function = {forward, NULL},
-    .fast = {MMREC_FAST(fast_forward), NULL},
     .device_scratch = device_scratch,
     .tolerance =
         {1e-6, 0,
