@@ -29,23 +29,33 @@ static inline float fast_float(uint32_t bits) {
     return x;
 }
 
+/* What e^x is made of, here and four vectors at a time in fast_row.h. */
+static const float fast_exp_lowest = -87.33f;
+static const float fast_log2_e = 1.44269504f;
+static const float fast_round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
+/* ln 2 in two parts; the first has 9 bits, so that n times it is exact. */
+static const float fast_ln2_high = 0.693359375f, fast_ln2_low = 2.12194440e-4f;
+/* e^r = 1 + r + r^2 (a polynomial, its highest power first). */
+static const float fast_exp_term[] = {0.0013814586096502158f, 0.008368718068709237f, 0.04166838830735055f,
+                                      0.16666520618923816f, 0.4999999344649379f};
+/* Added to the bits of a rounded number n: those of 2^n, 23 places too low. */
+enum { FAST_EXPONENT = 127 - 0x4B400000 };
+
 /* e^x = power (1 + rest), power = 2^n and rest in [-0.3, 0.42], for x in [-87.33, 88.37]. */
 typedef struct fast_parts {
     float power, rest;
 } fast_parts;
 
 static inline fast_parts fast_exp_parts(float x) {
-    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
-    float shifted = x * 1.44269504f + round;
-    float n = shifted - round;
-    /* ln 2 in two parts; the first has 9 bits, so that n times it is exact. */
-    float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    float p = 0.0013814586096502158f;
-    p = p * r + 0.008368718068709237f;
-    p = p * r + 0.04166838830735055f;
-    p = p * r + 0.16666520618923816f;
-    p = p * r + 0.4999999344649379f;
-    fast_parts parts = {fast_float((fast_bits(shifted) - 0x4B400000u + 127u) << 23), p * (r * r) + r};
+    float shifted = x * fast_log2_e + fast_round;
+    float n = shifted - fast_round;
+    float r = (x - n * fast_ln2_high) + n * fast_ln2_low;
+    float p = fast_exp_term[0];
+    p = p * r + fast_exp_term[1];
+    p = p * r + fast_exp_term[2];
+    p = p * r + fast_exp_term[3];
+    p = p * r + fast_exp_term[4];
+    fast_parts parts = {fast_float((fast_bits(shifted) + (uint32_t)FAST_EXPONENT) << 23), p * (r * r) + r};
     return parts;
 }
 
@@ -53,16 +63,16 @@ static inline fast_parts fast_exp_parts(float x) {
  * 2.4e38, the value at 88.37, above: softmax and sigmoid want a large number there, not an infinity to divide by. */
 static inline float fast_expf(float x) {
     float clamped = x > 88.37f ? 88.37f : x;
-    clamped = clamped < -87.33f ? -87.33f : clamped;
+    clamped = clamped < fast_exp_lowest ? fast_exp_lowest : clamped;
     fast_parts e = fast_exp_parts(clamped);
     float result = (e.rest + 1.0f) * e.power;
-    return x < -87.33f ? 0.0f : result;
+    return x < fast_exp_lowest ? 0.0f : result;
 }
 
 /* e^x for x <= 0 (or NaN), as a softmax takes it: the same numbers. Without the upper limit one comparison serves the
  * lower one and the 0 below it, where two limits become four comparisons and as many masks. */
 static inline float fast_exp_belowf(float x) {
-    bool vanishes = x < -87.33f;
+    bool vanishes = x < fast_exp_lowest;
     fast_parts e = fast_exp_parts(vanishes ? 0.0f : x);
     float result = (e.rest + 1.0f) * e.power;
     return vanishes ? 0.0f : result;

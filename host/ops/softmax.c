@@ -3,8 +3,7 @@
  * Source: the memory attention of the MM-Rec block (docs/model.md), there inside one op.
  * Backward: dx = y (dy - sum(dy y)).
  * Order of sums: the reference adds column by column, the fast functions in vector lanes. */
-#include "fast_loop.h"
-#include "fast_math.h"
+#include "fast_row.h"
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
@@ -35,25 +34,51 @@ static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
 }
 
 #if MMREC_REAL_F32
-static void fast_row(const float *restrict x, float *restrict y, int64_t width) {
-    float top = x[0], sum = 0;
+/* y = exp(x - top) in whole vectors, as many at a time as said; returns where the next begins. Loads what the next row
+ * will ask for: its lines are on their way while this one's exponentials are computed, not after them. */
+static inline __attribute__((always_inline)) int64_t exp_vectors(const float *x, const float *next, float *y, float top,
+                                                                 int64_t d, int64_t width, row_vec *part,
+                                                                 const int vectors) {
+    for (; d + vectors * ROW_LANES <= width; d += vectors * ROW_LANES) {
+        row_vec e[ROW_VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) e[v] = row_at(x + d + v * ROW_LANES) - top;
+        for (int i = 0; i < vectors * ROW_LANES; i += ROW_LINE) __builtin_prefetch(next + d + i);
+        row_exp_below(e, vectors);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            row_put(y + d + v * ROW_LANES, e[v], false);
+            part[v] += e[v];
+        }
+    }
+    return d;
+}
+
+static void fast_row(const float *restrict x, const float *next, float *restrict y, int64_t width) {
+    float top = x[0];
 #pragma omp simd reduction(max : top)
     for (int64_t d = 0; d < width; d++) top = x[d] > top ? x[d] : top;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t d = 0; d < width; d++) {
+    row_vec part[ROW_VECTORS] = {{0}};
+    int64_t d = exp_vectors(x, next, y, top, 0, width, part, ROW_VECTORS);
+    d = exp_vectors(x, next, y, top, d, width, part, 1);
+    float sum = row_total(part);
+    for (; d < width; d++) {
         float e = fast_exp_belowf(x[d] - top);
         y[d] = e;
         sum += e;
     }
     float scale = 1.0f / sum;
-    for (int64_t d = 0; d < width; d++) y[d] *= scale;
+    for (d = 0; d < width; d++) y[d] *= scale;
 }
 
 static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
     int64_t rows = mmrec_shape_rows(&call->in[0].shape), width = MMREC_SIZE(call->sizes, D);
 #pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * width > FAST_SERIAL)
-    for (int64_t r = 0; r < rows; r++) fast_row(view_row(&call->in[0], r), view_row(&call->out[0], r), width);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *next = view_row(&call->in[0], fast_min(r + 1, rows - 1));
+        fast_row(view_row(&call->in[0], r), next, view_row(&call->out[0], r), width);
+    }
     return MMREC_OK;
 }
 
