@@ -39,13 +39,19 @@ static void start_back(const mmrec_op_call *call, const head_place *x, const til
 
 /* Scores become weights. */
 static void weights_again(const mmrec_op_call *call, const head_place *x, const tile *t, const tile_place *at) {
-    const float *restrict logsum = t->logsum;
-    for (int64_t j = 0; j < at->keys; j++) {
-        float *restrict weight = t->weights + j * QUERIES;
-        int64_t first = first_query_of(call, x, at, j);
-        for (int64_t c = 0; c < first; c++) weight[c] = 0;
-        for (int64_t c = first; c < at->queries; c++) weight[c] = fast_exp_belowf(weight[c] - logsum[c]);
+    for (int64_t c = 0; c < at->queries; c += BLOCK) {
+        int64_t seen = seen_before(at, fast_min(c + BLOCK, at->queries));
+        for (int64_t j = 0; j < seen; j++) {
+            float *weight = t->weights + j * QUERIES + c;
+            row_vec e[VECTORS];
+#pragma GCC unroll 3
+            for (int v = 0; v < VECTORS; v++) e[v] = row_at(weight + v * LANES) - row_at(t->logsum + c + v * LANES);
+            row_exp_below(e, VECTORS);
+#pragma GCC unroll 3
+            for (int v = 0; v < VECTORS; v++) row_put(weight + v * LANES, e[v], false);
+        }
     }
+    hide_pairs(call, x, at, t->weights, 0);
 }
 
 /* The gradients of the weights become those of the scores, but for the scale, which is in the queries. */
@@ -54,10 +60,11 @@ static void score_gradient(const mmrec_op_call *call, const head_place *x, const
     for (int64_t j = 0; j < at->keys; j++) {
         const float *restrict weight = t->weights + j * QUERIES;
         float *restrict dweight = t->dweights + j * QUERIES;
-        int64_t first = first_query_of(call, x, at, j);
-        for (int64_t c = 0; c < first; c++) dweight[c] = 0;
-        for (int64_t c = first; c < at->queries; c++) dweight[c] = weight[c] * (dweight[c] - inner[c]);
+        for (int64_t c = first_seeing(at, j) / LANES * LANES; c < at->queries; c++) {
+            dweight[c] = weight[c] * (dweight[c] - inner[c]);
+        }
     }
+    hide_pairs(call, x, at, t->dweights, 0);
 }
 
 /* The rows in `part` to a gradient of keys or values; `add`: to what other queries have left there. */

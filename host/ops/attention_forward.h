@@ -5,42 +5,47 @@
 
 #include "attention_tile.h"
 
-/* top = the maximum so far, carry = what older sums and results are multiplied by for it. A query that has seen nothing
- * yet keeps -infinity and has nothing to carry. */
-static void raise_top(const mmrec_op_call *call, const head_place *x, const tile *t, const tile_place *at) {
-    float *restrict top = t->top, *restrict carry = t->carry;
-    memcpy(carry, top, (size_t)at->queries * sizeof *carry);
-    for (int64_t j = 0; j < at->keys; j++) {
-        const float *restrict score = t->weights + j * QUERIES;
-        for (int64_t c = first_query_of(call, x, at, j); c < at->queries; c++) {
-            top[c] = score[c] > top[c] ? score[c] : top[c];
+/* The softmax of a block of queries goes on over the keys that they see: top = the maximum so far, carry = what older
+ * sums and results are multiplied by for it, and scores become weights, to be divided by the sum at the end. A query
+ * that has seen nothing yet keeps -infinity and has nothing to carry. */
+static void weigh_block(const tile *t, const tile_place *at, int64_t c) {
+    row_vec top[VECTORS], from[VECTORS], carry[VECTORS], sum[VECTORS];
+    int64_t seen = seen_before(at, fast_min(c + BLOCK, at->queries));
+    for (int v = 0; v < VECTORS; v++) top[v] = row_at(t->top + c + v * LANES);
+    for (int v = 0; v < VECTORS; v++) carry[v] = top[v];
+    for (int64_t j = 0; j < seen; j++) {
+        const float *score = t->weights + j * QUERIES + c;
+#pragma GCC unroll 3
+        for (int v = 0; v < VECTORS; v++) top[v] = row_larger(row_at(score + v * LANES), top[v]);
+    }
+    for (int v = 0; v < VECTORS; v++) {
+        from[v] = row_larger(top[v], (row_vec){0} - FLT_MAX);
+        carry[v] -= from[v];
+    }
+    row_exp_below(carry, VECTORS);
+    for (int v = 0; v < VECTORS; v++) sum[v] = row_at(t->sum + c + v * LANES) * carry[v];
+    for (int64_t j = 0; j < seen; j++) {
+        float *weight = t->weights + j * QUERIES + c;
+        row_vec e[VECTORS];
+#pragma GCC unroll 3
+        for (int v = 0; v < VECTORS; v++) e[v] = row_at(weight + v * LANES) - from[v];
+        row_exp_below(e, VECTORS);
+#pragma GCC unroll 3
+        for (int v = 0; v < VECTORS; v++) {
+            row_put(weight + v * LANES, e[v], false);
+            sum[v] += e[v];
         }
     }
-    for (int64_t c = 0; c < at->queries; c++) {
-        float from = top[c] == -INFINITY ? 0.0f : top[c];
-        carry[c] = fast_expf(carry[c] - from);
-    }
-}
-
-/* Scores become weights, to be divided by the sum at the end. */
-static void take_weights(const mmrec_op_call *call, const head_place *x, const tile *t, const tile_place *at) {
-    float *restrict sum = t->sum;
-    const float *restrict top = t->top, *restrict carry = t->carry;
-    for (int64_t c = 0; c < at->queries; c++) sum[c] *= carry[c];
-    for (int64_t j = 0; j < at->keys; j++) {
-        float *restrict weight = t->weights + j * QUERIES;
-        int64_t first = first_query_of(call, x, at, j);
-        for (int64_t c = 0; c < first; c++) weight[c] = 0;
-        for (int64_t c = first; c < at->queries; c++) {
-            float w = fast_exp_belowf(weight[c] - top[c]);
-            weight[c] = w;
-            sum[c] += w;
-        }
+    for (int v = 0; v < VECTORS; v++) {
+        row_put(t->top + c + v * LANES, top[v], false);
+        row_put(t->carry + c + v * LANES, carry[v], false);
+        row_put(t->sum + c + v * LANES, sum[v], false);
     }
 }
 
 /* ctx and logsum of a tile of queries. Where nothing was seen both are NaN. */
 static void finish_queries(const mmrec_op_call *call, const head_place *x, const tile *t, const tile_place *at) {
+    fetch_rows(&call->out[0], x->query + at->first_query, x, at->queries);
     for (int64_t c = 0; c < at->queries; c++) {
         float *restrict ctx = head_row(&call->out[0], x->query + at->first_query + c, x);
         float inverse = 1.0f / t->sum[c];
@@ -69,8 +74,8 @@ static void attend_tile(const mmrec_op_call *call, const head_place *x, const ti
         load_rows(t->keys, t->padded, &call->in[IN_KEY], x->key + at.first_key, x, at.keys);
         load_rows(t->values, t->padded, &call->in[IN_VALUE], x->key + at.first_key, x, at.keys);
         multiply_pairs(t, &at, t->keys, t->query_down, x->width, t->weights);
-        raise_top(call, x, t, &at);
-        take_weights(call, x, t, &at);
+        hide_pairs(call, x, &at, t->weights, -INFINITY);
+        for (int64_t c = 0; c < at.queries; c += BLOCK) weigh_block(t, &at, c);
         if (call->sizes->attr[ATTR_P] > 0) {
             draw_mask(call, x, t, &at);
             apply_mask(t, &at, t->weights);

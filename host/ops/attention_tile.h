@@ -16,11 +16,13 @@
 #define MMREC_ATTENTION_TILE_H
 
 #include "attention_product.h"
-#include "fast_loop.h"
-#include "fast_math.h"
+#include "fast_row.h"
 
 /* Multiples of VECTORS * LANES in every instruction set and of LONE_GROUP. */
 enum { QUERIES = 96, KEYS = 96 };
+/* Queries whose vectors are in registers together. Of the last ones a tile's memory may hold more than it has: columns
+ * of any content that nobody reads. */
+enum { BLOCK = VECTORS * LANES };
 
 /* A thread's memory. */
 typedef struct tile {
@@ -99,9 +101,17 @@ static void scale_rows(float *restrict rows, int64_t count, float scale) {
     for (int64_t i = 0; i < count; i++) rows[i] *= scale;
 }
 
+/* Sends for rows of a head: a loop that turns them, one after the other, would wait for each. */
+static void fetch_rows(const mmrec_view *view, int64_t row, const head_place *x, int64_t count) {
+    for (int64_t r = 0; r < count; r++) {
+        for (int64_t d = 0; d < x->width; d += ROW_LINE) __builtin_prefetch(head_row(view, row + r, x) + d);
+    }
+}
+
 /* Turns `count` rows into columns of `down`, times a factor; columns behind them up to a whole vector are zero. */
 static void turn_rows(float *restrict down, const mmrec_view *from, int64_t row, const head_place *x, int64_t count,
                       float scale) {
+    fetch_rows(from, row, x, count);
     for (int64_t c = 0; c < count; c++) {
         const float *restrict at = head_row(from, row + c, x);
         for (int64_t d = 0; d < x->width; d++) down[d * QUERIES + c] = scale * at[d];
@@ -118,8 +128,8 @@ static int vectors_at(int64_t first, int64_t count) {
 /* to [keys][queries] = rows [keys][width] down [width][queries], for the pairs that meet. */
 static void multiply_pairs(const tile *t, const tile_place *at, const float *rows, const float *down, int64_t width,
                            float *to) {
-    for (int64_t c = 0; c < at->queries; c += VECTORS * LANES) {
-        int64_t end = fast_min(c + VECTORS * LANES, at->queries);
+    for (int64_t c = 0; c < at->queries; c += BLOCK) {
+        int64_t end = fast_min(c + BLOCK, at->queries);
         product x = {.a = rows, .b = down + c, .c = to + c, .a_stride = t->padded, .b_stride = QUERIES};
         x.c_stride = QUERIES;
         x.rows = round_up(seen_before(at, end), LONE_GROUP);
@@ -132,11 +142,11 @@ static void multiply_pairs(const tile *t, const tile_place *at, const float *row
 /* to [width][queries] = to carry + rows^T [width][keys] weights [keys][queries]. */
 static void multiply_down(const tile *t, const tile_place *at, const float *rows, const float *weights, int64_t width,
                           const float *carry, float *to) {
-    for (int64_t c = 0; c < at->queries; c += VECTORS * LANES) {
+    for (int64_t c = 0; c < at->queries; c += BLOCK) {
         product x = {.a = rows, .b = weights + c, .c = to + c, .a_stride = t->padded, .b_stride = QUERIES};
         x.c_stride = QUERIES;
         x.rows = round_up(width, LONE_GROUP);
-        x.inner = seen_before(at, fast_min(c + VECTORS * LANES, at->queries));
+        x.inner = seen_before(at, fast_min(c + BLOCK, at->queries));
         x.shift = NO_DIAGONAL;
         x.carry = carry ? carry + c : NULL;
         x.add = true;
@@ -182,9 +192,12 @@ static void apply_mask(const tile *t, const tile_place *at, float *rows) {
     }
 }
 
-/* The first query of the tile that sees key j, all of them passed where it is hidden. */
-static int64_t first_query_of(const mmrec_op_call *call, const head_place *x, const tile_place *at, int64_t j) {
-    return key_hidden(call, x, at->first_key + j) ? at->queries : first_seeing(at, j);
+/* Sets what rows [keys][queries] hold of pairs that do not meet. */
+static void hide_pairs(const mmrec_op_call *call, const head_place *x, const tile_place *at, float *rows, float value) {
+    for (int64_t j = 0; j < at->keys; j++) {
+        int64_t first = key_hidden(call, x, at->first_key + j) ? at->queries : first_seeing(at, j);
+        for (int64_t c = 0; c < first; c++) rows[j * QUERIES + c] = value;
+    }
 }
 
 /* The tiles of keys that a tile of queries meets, one after the other: `at` begins before the first. */
