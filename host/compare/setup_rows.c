@@ -5,6 +5,7 @@
 #include "compare_print.h"
 #include "compare_setup.h"
 #include "core/options_impl.h"
+#include "core/text.h"
 
 enum { SET_ROOM = 256 };
 
@@ -31,10 +32,8 @@ static mmrec_status add_all(compare_names *names, mmrec_error *error) {
 static mmrec_status add_list(compare_names *names, const char *text, mmrec_error *error) {
     while (*text) {
         char name[COMPARE_NAME];
-        size_t length = strcspn(text, ", ");
-        snprintf(name, sizeof name, "%.*s", (int)(length < sizeof name ? length : sizeof name - 1), text);
-        text += length + (text[length] != '\0');
-        if (length == 0) continue;
+        text = mmrec_text_word(text, name, sizeof name);
+        if (!*name) continue;
         MMREC_TRY(strcmp(name, "all") == 0 ? add_all(names, error) : add_name(names, name, "--models", error));
     }
     return MMREC_OK;

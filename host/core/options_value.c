@@ -62,26 +62,13 @@ static const char *wanted_text(const mmrec_option_def *def, char *text, size_t s
 
 static bool in_range(const mmrec_option_def *def, double value) { return value >= def->low && value <= def->high; }
 
-/* Index of `text` in the choices, -1 if it is none of them. */
-static int choice_index(const char *choices, const char *text) {
-    size_t length = strlen(text);
-    for (int i = 0; length > 0; i++) {
-        const char *end = strchr(choices, '|');
-        size_t part = end ? (size_t)(end - choices) : strlen(choices);
-        if (part == length && memcmp(choices, text, part) == 0) return i;
-        if (!end) return -1;
-        choices = end + 1;
-    }
-    return -1;
-}
-
 /* Reads `text` into the number of `value` that the kind uses; false when it is not one or out of range. */
 static bool read_value(const mmrec_option_def *def, const char *text, mmrec_option_value *value) {
     switch (def->kind) {
     case MMREC_KIND_FLAG:
-        return (value->whole = choice_index("off|on", text)) >= 0;
+        return (value->whole = mmrec_choice_find("off|on", text)) >= 0;
     case MMREC_KIND_WORD:
-        return (value->whole = choice_index(def->choices, text)) >= 0;
+        return (value->whole = mmrec_choice_find(def->choices, text)) >= 0;
     case MMREC_KIND_COUNT:
         return mmrec_units_whole(text, &value->whole) && in_range(def, (double)value->whole);
     case MMREC_KIND_REAL:

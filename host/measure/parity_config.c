@@ -39,13 +39,8 @@ static const mmrec_model_field optimizer_fields[] = {
 static mmrec_status set_word(const object *o, const mmrec_model_field *f, const char *word, int *to,
                              mmrec_error *error) {
     char text[48];
-    const char *choice = f->choices;
-    for (*to = 0;; ++*to) {
-        size_t size = strcspn(choice, "|");
-        if (strlen(word) == size && strncmp(word, choice, size) == 0) return MMREC_OK;
-        choice += size;
-        if (!*choice++) break;
-    }
+    *to = mmrec_choice_find(f->choices, word);
+    if (*to >= 0) return MMREC_OK;
     MMREC_FAIL(error, o->unknown_word, "%s: %s is '%s'; it must be %s", o->name, f->key,
                mmrec_text_printable(word, strlen(word), text, sizeof text), f->choices);
 }

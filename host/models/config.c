@@ -1,9 +1,7 @@
 /* Configuration of models mmrec and block: the usual sizes, the fields, and what is refused in words. */
 #include <math.h>
-#include <string.h>
 
 #include "build.h"
-#include "core/text.h"
 
 static const int64_t level_limit = 14; /* 4^14 = MMREC_SIZE_LIMIT */
 
@@ -11,17 +9,6 @@ static const char *const uboo_names[] = {"off", "planning", "deep"};
 
 const char *mmrec_uboo_name(mmrec_uboo uboo) {
     return (unsigned)uboo < sizeof uboo_names / sizeof *uboo_names ? uboo_names[uboo] : "?";
-}
-
-mmrec_status mmrec_uboo_find(const char *name, mmrec_uboo *out, mmrec_error *error) {
-    for (unsigned i = 0; i < sizeof uboo_names / sizeof *uboo_names; i++) {
-        if (strcmp(name, uboo_names[i]) != 0) continue;
-        *out = (mmrec_uboo)i;
-        return MMREC_OK;
-    }
-    char text[48];
-    MMREC_FAIL(error, MMREC_CONFIG, "uboo is '%s'; it must be off, planning or deep",
-               mmrec_text_printable(name, strlen(name), text, sizeof text));
 }
 
 mmrec_model_config mmrec_model_config_default(int64_t vocab, int64_t dim, int64_t layers, int64_t heads) {

@@ -11,23 +11,6 @@
 static void *place_of(const mmrec_model_field *f, void *config) { return (char *)config + f->offset; }
 static const void *value_of(const mmrec_model_field *f, const void *config) { return (const char *)config + f->offset; }
 
-/* Which of "a|b|c" a word is, -1: none of them. */
-static int choice_of(const char *choices, const char *word) {
-    size_t length = strlen(word);
-    for (int i = 0; *choices; i++) {
-        size_t size = strcspn(choices, "|");
-        if (size == length && strncmp(choices, word, size) == 0) return i;
-        choices += size + (choices[size] == '|');
-    }
-    return -1;
-}
-
-static int choice_count(const char *choices) {
-    int count = 1;
-    for (; *choices; choices++) count += *choices == '|';
-    return count;
-}
-
 /* ---- from text ---- */
 
 /* "64,32,16", or "none". */
@@ -57,7 +40,7 @@ static bool parse(const mmrec_model_field *f, const char *text, void *config) {
     case MMREC_FIELD_REAL:
         return mmrec_units_real(text, to);
     case MMREC_FIELD_WORD:
-        choice = choice_of(f->choices, text);
+        choice = mmrec_choice_find(f->choices, text);
         if (choice >= 0) *(int *)to = choice;
         return choice >= 0;
     case MMREC_FIELD_WIDTHS:
@@ -123,11 +106,6 @@ static void put_widths(const mmrec_widths *widths, char *text, size_t size) {
     }
 }
 
-static void put_choice(const char *choices, int choice, char *text, size_t size) {
-    for (; choice > 0 && strchr(choices, '|'); choice--) choices = strchr(choices, '|') + 1;
-    snprintf(text, size, "%.*s", choice == 0 ? (int)strcspn(choices, "|") : 1, choice == 0 ? choices : "?");
-}
-
 const char *mmrec_model_field_text(const mmrec_model_field *f, const void *config, char *text, size_t size) {
     const void *value = value_of(f, config);
     switch (f->type) {
@@ -138,8 +116,7 @@ const char *mmrec_model_field_text(const mmrec_model_field *f, const void *confi
         snprintf(text, size, "%.9g", *(const double *)value);
         break;
     case MMREC_FIELD_WORD:
-        put_choice(f->choices, *(const int *)value, text, size);
-        break;
+        return mmrec_choice_name(f->choices, *(const int *)value, text, size);
     case MMREC_FIELD_WIDTHS:
         put_widths(value, text, size);
         break;
@@ -184,7 +161,7 @@ static mmrec_status check_field(const mmrec_model_field *f, const void *config, 
         return check_widths(f, value, error);
     case MMREC_FIELD_WORD:
         choice = *(const int *)value;
-        if (choice >= 0 && choice < choice_count(f->choices)) return MMREC_OK;
+        if (choice >= 0 && choice < mmrec_choice_count(f->choices)) return MMREC_OK;
         MMREC_FAIL(error, MMREC_CONFIG, "%s is choice %d; it must be one of %s, counted from 0", f->key, choice,
                    f->choices);
     }

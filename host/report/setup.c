@@ -1,9 +1,9 @@
 /* From options to the cases of a run. */
 #include "report/setup.h"
+#include "core/text.h"
 #include "mmrec/report.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- axes ---- */
@@ -93,9 +93,7 @@ static mmrec_status add_op(mmrec_bench_setup *out, const char *name, mmrec_error
 static mmrec_status read_op_names(mmrec_bench_setup *out, const char *text, mmrec_error *error) {
     while (*text) {
         char name[MMREC_OPTION_QUOTE];
-        size_t length = strcspn(text, ", ");
-        snprintf(name, sizeof name, "%.*s", (int)(length < sizeof name ? length : sizeof name - 1), text);
-        text += length + (text[length] != '\0');
+        text = mmrec_text_word(text, name, sizeof name);
         if (strcmp(name, "list") == 0)
             out->list_ops = true;
         else

@@ -39,9 +39,8 @@ extern "C" {
 
 typedef enum mmrec_uboo { MMREC_UBOO_OFF, MMREC_UBOO_PLANNING, MMREC_UBOO_DEEP } mmrec_uboo;
 
-/* "off", "planning" or "deep"; and back, CONFIG naming the choices otherwise. */
+/* "off", "planning" or "deep". */
 const char *mmrec_uboo_name(mmrec_uboo uboo);
-mmrec_status mmrec_uboo_find(const char *name, mmrec_uboo *out, mmrec_error *error) MMREC_MUST_CHECK;
 
 /* What is trained: everything that decides parameters and results. */
 typedef struct mmrec_model_config {

@@ -76,13 +76,13 @@ static void test_uboo_names(void **state) {
     (void)state;
     mmrec_error error = {0};
     for (int i = MMREC_UBOO_OFF; i <= MMREC_UBOO_DEEP; i++) {
-        mmrec_uboo back = MMREC_UBOO_OFF;
-        must(mmrec_uboo_find(mmrec_uboo_name((mmrec_uboo)i), &back, &error), &error);
-        assert_int_equal(back, i);
+        mmrec_model_config c = small_config();
+        must(mmrec_model_set(MMREC_MODEL_mmrec, &c, "uboo", mmrec_uboo_name((mmrec_uboo)i), &error), &error);
+        assert_int_equal(c.uboo, i);
     }
-    mmrec_uboo unused;
-    assert_int_equal(mmrec_uboo_find("deeper\n", &unused, &error), MMREC_CONFIG);
-    assert_string_equal(error.message, "uboo is 'deeper?'; it must be off, planning or deep");
+    mmrec_model_config c = small_config();
+    assert_int_equal(mmrec_model_set(MMREC_MODEL_mmrec, &c, "uboo", "deeper\n", &error), MMREC_CONFIG);
+    assert_string_equal(error.message, "uboo of model mmrec is 'deeper?'; it must be off|planning|deep");
 }
 
 static void test_run_refusals(void **state) {
