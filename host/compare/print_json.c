@@ -1,18 +1,7 @@
 /* The JSON document (docs/compare.schema.json): real numbers, units in the keys, null with a reason where there is
  * none.
  */
-#include <math.h>
-#include <stdio.h>
-
 #include "compare/print_json.h"
-#include "core/json.h"
-#include "mmrec/version.h"
-
-void compare_json_seed(json_out out, const char *key, uint64_t seed) {
-    char text[32];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)seed); /* 64 bits are too many for a JSON number */
-    json_put_text(out, key, text);
-}
 
 /* ---- head ---- */
 
@@ -30,16 +19,6 @@ static void put_status(json_out out, const mmrec_comparison *c) {
     }
 }
 
-static void put_ceilings(json_out out, const mmrec_comparison *c) {
-    if (!(c->ceilings.sgemm_flops_per_s > 0)) {
-        json_put(out, "ceilings", json_null());
-        return;
-    }
-    json_out o = json_put_object(out, "ceilings");
-    json_put_real(o, "sgemm_flops_per_s", c->ceilings.sgemm_flops_per_s);
-    json_put_real(o, "copy_bytes_per_s", c->ceilings.copy_bytes_per_s);
-}
-
 static void put_task(json_out out, const mmrec_comparison *c) {
     const mmrec_compare_task *t = &c->options->task;
     bool language = t->kind == MMREC_COMPARE_LANGUAGE;
@@ -51,20 +30,17 @@ static void put_task(json_out out, const mmrec_comparison *c) {
     json_put_real(o, "best_loss", c->best_loss);
     json_put_whole(o, "batch", t->batch);
     json_put_whole(o, "time", t->time);
-    json_put(o, "inputs", language ? json_null() : json_integer((json_int_t)t->inputs));
+    json_put_whole_if(o, "inputs", !language, t->inputs);
     json_put_whole(o, "outputs", t->outputs);
-    json_put(o, "samples", language ? json_null() : json_integer((json_int_t)t->samples));
-    json_put(o, "held_out", language ? json_null() : json_integer((json_int_t)t->held_out));
+    json_put_whole_if(o, "samples", !language, t->samples);
+    json_put_whole_if(o, "held_out", !language, t->held_out);
     json_put_real_if(o, "held_out_share", language, t->val);
-    compare_json_seed(o, "seed", t->seed);
+    json_put_seed(o, "seed", t->seed);
 }
 
 static void put_training(json_out out, const mmrec_compare_options *options) {
     const mmrec_optimizer_config *a = &options->optimizer;
-    if (options->train_steps < 1) {
-        json_put(out, "training", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "training", options->train_steps < 1)) return;
     json_out o = json_put_object(out, "training");
     json_put_whole(o, "steps", options->train_steps);
     json_put_whole(o, "seeds", options->seeds);
@@ -77,24 +53,11 @@ static void put_training(json_out out, const mmrec_compare_options *options) {
 }
 
 static void put_axis(json_out out, const mmrec_compare_options *options) {
-    if (!options->axis_name) {
-        json_put(out, "axis", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "axis", !options->axis_name)) return;
     json_out o = json_put_object(out, "axis");
     json_put_text(o, "name", options->axis_name);
     json_out values = json_put_array(o, "values");
     for (int i = 0; i < options->axis_count; i++) json_put_whole(values, NULL, options->axis[i]);
-}
-
-static void put_sampling(json_out out, const mmrec_sampling *s) {
-    json_out o = json_put_object(out, "sampling");
-    json_put_real(o, "warmup_s", s->warmup_s);
-    json_put_real(o, "min_time_s", s->min_time_s);
-    json_put_real(o, "max_time_s", s->max_time_s);
-    json_put_real(o, "target_ci", s->target_ci);
-    json_put_whole(o, "min_samples", s->min_samples);
-    json_put_whole(o, "max_samples", s->max_samples);
 }
 
 static void put_run(json_out out, const mmrec_comparison *c) {
@@ -103,8 +66,8 @@ static void put_run(json_out out, const mmrec_comparison *c) {
     json_put_known(out, "backend_choice", c->choice);
     json_put_text(out, "dtype", mmrec_dtype_name(mmrec_backend_dtype(o->backend, o->bf16)));
     json_put_device(out, &c->device);
-    put_ceilings(out, c);
-    put_sampling(out, &o->sampling);
+    json_put_ceilings(out, c->ceilings.sgemm_flops_per_s > 0 ? &c->ceilings : NULL);
+    json_put_sampling(out, &o->sampling, NULL);
     put_task(out, c);
     json_put_text(out, "match", compare_match_name(o->match));
     json_put_bool(out, "hem", o->hem);
@@ -114,11 +77,7 @@ static void put_run(json_out out, const mmrec_comparison *c) {
 }
 
 static void put_head(json_out out, const mmrec_comparison *c, const mmrec_options *options) {
-    json_put_text(out, "schema", "mmrec.compare");
-    json_put_text(out, "schema_version", "1.0");
-    json_out generator = json_put_object(out, "generator");
-    json_put_text(generator, "name", mmrec_program_name(options->program));
-    json_put_text(generator, "version", mmrec_version());
+    json_put_schema(out, "mmrec.compare", "1.0", options->program);
     json_put_text(out, "started_at", c->started);
     json_put_text(out, "ended_at", c->ended);
     put_status(out, c);
@@ -140,10 +99,7 @@ static void put_sentence(json_out out, const char *key, const mmrec_comparison *
     mmrec_buffer text;
     mmrec_buffer_begin(&text, out.document->allocator);
     of(c, row, &text);
-    mmrec_buffer_bytes(&text, "", 1);
-    if (text.failed) out.document->failed = true;
-    json_put_known(out, key, text.failed ? "" : text.data);
-    mmrec_buffer_free(&text);
+    json_put_buffer(out, key, &text);
 }
 
 static void put_gap(json_out list, const mmrec_comparison *c, int by, int row, compare_criterion criterion) {
@@ -166,7 +122,7 @@ static void put_behind(json_out list, const mmrec_comparison *c, int row) {
     int by = compare_beaten_by(c, row);
     json_out o = json_put_object(list, NULL);
     json_put_whole(o, "row", row);
-    json_put(o, "by", by >= 0 ? json_integer(by) : json_null());
+    json_put_whole_if(o, "by", by >= 0, by);
     json_out gaps = json_put_array(o, "gaps");
     for (int k = 0; k < COMPARE_CRITERIA && by >= 0; k++) put_gap(gaps, c, by, row, (compare_criterion)k);
     put_sentence(o, "text", c, row, compare_front_sentence);
@@ -188,40 +144,18 @@ static void put_trade_off(json_out out, const mmrec_comparison *c) {
     for (int i = 0; i < c->options->count; i++) put_behind(behind, c, i);
 }
 
-static void put_warnings(json_out out, const mmrec_comparison *c) {
-    mmrec_warnings warnings;
-    compare_warnings_of(c, &warnings);
-    json_out list = json_put_array(out, "warnings");
-    for (int i = 0; i < warnings.count; i++) {
-        json_out o = json_put_object(list, NULL);
-        json_put_text(o, "code", warnings.item[i].code);
-        json_put_text(o, "message", warnings.item[i].message);
-    }
-}
-
 /* ---- all of it ---- */
-
-static int append(const char *data, size_t size, void *context) {
-    mmrec_buffer *out = context;
-    mmrec_buffer_bytes(out, data, size);
-    return out->failed ? -1 : 0;
-}
 
 mmrec_status compare_json(const mmrec_comparison *c, const mmrec_options *options, mmrec_buffer *out,
                           mmrec_error *error) {
-    mmrec_allocator *before = mmrec_json_use(out->allocator);
-    json_document document = {.allocator = out->allocator};
-    json_t *root = json_object();
-    json_out all = {root, &document};
+    json_document document;
+    mmrec_warnings warnings;
+    json_out all = json_begin(&document, out->allocator);
+    compare_warnings_of(c, &warnings);
     put_head(all, c, options);
     json_out rows = json_put_array(all, "rows");
     for (int i = 0; i < c->options->count; i++) compare_json_row(rows, c, i);
     put_trade_off(all, c);
-    put_warnings(all, c);
-    bool bad = document.failed || json_dump_callback(root, append, out, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) != 0;
-    json_decref(root);
-    mmrec_json_use(before);
-    mmrec_buffer_text(out, "\n");
-    if (bad) MMREC_FAIL(error, MMREC_NO_MEMORY, "not enough memory for the JSON of the comparison");
-    return mmrec_buffer_status(out, error);
+    json_put_warnings(all, &warnings);
+    return json_end(&document, "comparison", out, error);
 }

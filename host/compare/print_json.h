@@ -5,7 +5,6 @@
 #include "compare/compare_print.h"
 #include "report/json_impl.h"
 
-void compare_json_seed(json_out out, const char *key, uint64_t seed);
 /* A row with all that was measured of it, at the end of `rows`. */
 void compare_json_row(json_out rows, const mmrec_comparison *c, int row);
 

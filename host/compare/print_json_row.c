@@ -36,25 +36,18 @@ static void put_model(json_out out, const mmrec_comparison *c, int row, const co
     json_put_real(out, "off_by_share", f->aim_error);
 }
 
-static void put_count(json_out out, const char *key, bool known, int64_t count) {
-    json_put(out, key, known ? json_integer((json_int_t)count) : json_null());
-}
-
 static void put_counts(json_out out, const mmrec_compare_row *r, const compare_figures *f) {
-    put_count(out, "parameters", f->measured, r->parameters);
-    put_count(out, "trainable_parameters", f->measured, r->trainable);
-    put_count(out, "dead_parameters", f->measured, r->dead);
-    put_count(out, "size_bytes", f->measured, (int64_t)r->size_bytes);
-    put_count(out, "tokens_per_step", f->measured, r->tokens);
+    json_put_whole_if(out, "parameters", f->measured, r->parameters);
+    json_put_whole_if(out, "trainable_parameters", f->measured, r->trainable);
+    json_put_whole_if(out, "dead_parameters", f->measured, r->dead);
+    json_put_whole_if(out, "size_bytes", f->measured, (int64_t)r->size_bytes);
+    json_put_whole_if(out, "tokens_per_step", f->measured, r->tokens);
 }
 
 /* ---- times ---- */
 
 static void put_paired(json_out out, const mmrec_paired *p, bool valid) {
-    if (!valid) {
-        json_put(out, "ratio_to_first", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "ratio_to_first", !valid)) return;
     json_out o = json_put_object(out, "ratio_to_first");
     json_put_whole(o, "pairs", p->pairs);
     json_put_real(o, "ratio", p->ratio);
@@ -89,10 +82,7 @@ static void put_parts(json_out out, const mmrec_comparison *c, int row, const co
 /* ---- memory and gradients ---- */
 
 static void put_memory(json_out out, const mmrec_compare_memory *m, const compare_figures *f) {
-    if (!f->measured) {
-        json_put(out, "memory", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "memory", !f->measured)) return;
     json_out o = json_put_object(out, "memory");
     json_put_arenas(o, "planned_bytes", m->planned);
     json_put_whole(o, "planned_all_bytes", (int64_t)f->planned);
@@ -109,7 +99,7 @@ static void put_tensors(json_out out, const mmrec_compare_row *r) {
         const mmrec_compare_gradient *g = &r->gradients[i];
         json_out o = json_put_object(list, NULL);
         json_put_text(o, "name", g->name);
-        put_count(o, "layer", g->layer >= 0, g->layer);
+        json_put_whole_if(o, "layer", g->layer >= 0, g->layer);
         json_put_whole(o, "elements", g->count);
         json_put_whole(o, "zeros", g->zeros);
         json_put_whole(o, "not_finite", g->not_finite);
@@ -124,7 +114,7 @@ static void put_depths(json_out out, const mmrec_compare_row *r) {
     compare_depth d;
     for (int layer = -1; compare_depth_next(r, layer, &d); layer = d.layer + 1) {
         json_out o = json_put_object(list, NULL);
-        put_count(o, "layer", d.layer >= 0, d.layer);
+        json_put_whole_if(o, "layer", d.layer >= 0, d.layer);
         json_put_whole(o, "tensors", d.tensors);
         json_put_whole(o, "elements", d.count);
         json_put_real(o, "norm", d.norm);
@@ -133,10 +123,7 @@ static void put_depths(json_out out, const mmrec_compare_row *r) {
 }
 
 static void put_gradients(json_out out, const mmrec_compare_row *r) {
-    if (r->gradient_count == 0) {
-        json_put(out, "gradients", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "gradients", r->gradient_count == 0)) return;
     json_out o = json_put_object(out, "gradients");
     json_put_real(o, "norm", r->gradient_norm);
     json_put_whole(o, "zero", r->zero);
@@ -149,10 +136,7 @@ static void put_gradients(json_out out, const mmrec_compare_row *r) {
 /* ---- quality ---- */
 
 static void put_estimate(json_out out, const char *key, double value, bool interval, mmrec_interval ci95) {
-    if (!isfinite(value)) {
-        json_put(out, key, json_null());
-        return;
-    }
+    if (json_put_null_if(out, key, !isfinite(value))) return;
     json_out o = json_put_object(out, key);
     json_put_real(o, "mean", value);
     json_put_real_if(o, "ci95_low", interval, ci95.low);
@@ -164,7 +148,7 @@ static void put_runs(json_out out, const mmrec_comparison *c, int row) {
     json_out list = json_put_array(out, "runs");
     for (int k = 0; k < q->seeds; k++) {
         json_out o = json_put_object(list, NULL);
-        compare_json_seed(o, "seed", c->options->task.seed + (uint64_t)k);
+        json_put_seed(o, "seed", c->options->task.seed + (uint64_t)k);
         json_put_real(o, "held_out_loss", q->loss[k]);
         json_put_real(o, "accuracy", q->accuracy[k]);
         json_put_real(o, "training_loss", q->train_loss[k]);
@@ -174,10 +158,7 @@ static void put_runs(json_out out, const mmrec_comparison *c, int row) {
 }
 
 static void put_quality(json_out out, const mmrec_comparison *c, int row, const compare_learned *l) {
-    if (l->seeds == 0) {
-        json_put(out, "quality", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "quality", l->seeds == 0)) return;
     json_out o = json_put_object(out, "quality");
     json_put_whole(o, "diverged", l->diverged);
     put_estimate(o, "held_out_loss", l->loss, l->has_interval, l->loss_ci95);
@@ -190,10 +171,7 @@ static void put_quality(json_out out, const mmrec_comparison *c, int row, const 
 /* ---- scaling and layers ---- */
 
 static void put_fit(json_out out, const char *key, const mmrec_compare_fit *fit, bool wanted) {
-    if (!fit->valid || !wanted) {
-        json_put(out, key, json_null());
-        return;
-    }
+    if (json_put_null_if(out, key, !fit->valid || !wanted)) return;
     json_out o = json_put_object(out, key);
     json_put_real(o, "exponent", fit->exponent);
     json_put_real(o, "ci95_low", fit->low);
@@ -215,10 +193,7 @@ static void put_point(json_out list, const mmrec_comparison *c, const mmrec_comp
 }
 
 static void put_scaling(json_out out, const mmrec_comparison *c, const mmrec_compare_row *r) {
-    if (!r->points) {
-        json_put(out, "scaling", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "scaling", !r->points)) return;
     json_out o = json_put_object(out, "scaling");
     put_fit(o, "time", &r->time_fit, !compare_untimed(c));
     put_fit(o, "memory", &r->memory_fit, true);
@@ -233,8 +208,8 @@ static void put_layer(json_out list, const mmrec_comparison *c, const mmrec_comp
     json_put_known(o, "module", l->module);
     json_put_known(o, "op", op ? mmrec_op_get(l->op, MMREC_VARIANT_F64)->name : "");
     json_put_known(o, "pass", op ? mmrec_pass_name(l->pass) : "");
-    put_count(o, "layer", l->layer >= 0, l->layer);
-    put_count(o, "calls", l->module[0] != '\0', l->calls);
+    json_put_whole_if(o, "layer", l->layer >= 0, l->layer);
+    json_put_whole_if(o, "calls", l->module[0] != '\0', l->calls);
     json_put_real_if(o, "median_ns", timed, l->ns);
     json_put_real_if(o, "step_share", timed, l->ns / r->layers_step_ns);
     json_put_work(o, "work", &l->work);
@@ -242,10 +217,7 @@ static void put_layer(json_out list, const mmrec_comparison *c, const mmrec_comp
 }
 
 static void put_layers(json_out out, const mmrec_comparison *c, const mmrec_compare_row *r) {
-    if (r->layer_count == 0) {
-        json_put(out, "layers", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "layers", r->layer_count == 0)) return;
     json_out o = json_put_object(out, "layers");
     json_put_real_if(o, "step_median_ns", r->layers_step_ns > 0 && !compare_untimed(c), r->layers_step_ns);
     json_out list = json_put_array(o, "lines");
@@ -260,10 +232,7 @@ static void put_with_interval(json_out out, const char *key, double value, mmrec
 }
 
 static void put_epochs(json_out out, const mmrec_compare_epochs *e) {
-    if (e->epochs == 0) {
-        json_put(out, "epochs", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "epochs", e->epochs == 0)) return;
     json_out o = json_put_object(out, "epochs");
     json_put_whole(o, "epochs", e->epochs);
     json_put_whole(o, "samples", e->samples);

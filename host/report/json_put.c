@@ -43,10 +43,32 @@ void json_put_known(json_out out, const char *key, const char *text) {
         json_put(out, key, json_null());
 }
 
+void json_put_buffer(json_out out, const char *key, mmrec_buffer *text) {
+    mmrec_buffer_bytes(text, "", 1);
+    if (text->failed) out.document->failed = true;
+    json_put_known(out, key, text->failed ? "" : text->data);
+    mmrec_buffer_free(text);
+}
+
+bool json_put_null_if(json_out out, const char *key, bool nothing) {
+    if (nothing) json_put(out, key, json_null());
+    return nothing;
+}
+
+void json_put_seed(json_out out, const char *key, uint64_t seed) {
+    char text[32];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)seed);
+    json_put_text(out, key, text);
+}
+
 void json_put_whole(json_out out, const char *key, int64_t value) { json_put(out, key, json_integer(value)); }
 
+void json_put_whole_if(json_out out, const char *key, bool valid, int64_t value) {
+    json_put(out, key, valid ? json_integer(value) : json_null());
+}
+
 void json_put_known_size(json_out out, const char *key, uint64_t size) {
-    json_put(out, key, size > 0 ? json_integer((json_int_t)size) : json_null());
+    json_put_whole_if(out, key, size > 0, (int64_t)size);
 }
 
 void json_put_real(json_out out, const char *key, double value) {
@@ -73,10 +95,7 @@ void json_put_sizes(json_out out, const char *key, const mmrec_bench_case *input
 }
 
 void json_put_work(json_out out, const char *key, const mmrec_work *work) {
-    if (!(work->flops + work->bytes > 0)) {
-        json_put(out, key, json_null());
-        return;
-    }
+    if (json_put_null_if(out, key, !(work->flops + work->bytes > 0))) return;
     json_out o = json_put_object(out, key);
     json_put_real(o, "flops", work->flops);
     json_put_real(o, "transcendentals", work->transcendentals);
@@ -163,17 +182,11 @@ static void put_notes(json_out out, const mmrec_series *s) {
 void json_put_row_of_device(json_out out, const mmrec_report *report, const mmrec_bench_row *row,
                             const mmrec_row_figures *f) {
     const mmrec_series *s = &row->series;
-    if (!mmrec_of_device(report)) {
-        json_put(out, "device", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "device", !mmrec_of_device(report))) return;
     json_out o = json_put_object(out, "device");
     json_put_known_size(o, "launches", (uint64_t)row->launches);
-    if (f->has_host)
-        put_stats(o, "host_stats", &s->host, f);
-    else
-        json_put(o, "host_stats", json_null());
-    json_put(o, "slowed_samples", report->bench.timing.clocks && f->valid ? json_integer(s->throttled) : json_null());
+    if (!json_put_null_if(o, "host_stats", !f->has_host)) put_stats(o, "host_stats", &s->host, f);
+    json_put_whole_if(o, "slowed_samples", report->bench.timing.clocks && f->valid, s->throttled);
     put_notes(o, s);
     put_kernels(o, row);
 }

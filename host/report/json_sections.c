@@ -2,10 +2,7 @@
 #include "report/json_impl.h"
 
 static void put_memory(json_out out, const char *key, const mmrec_memory_figures *m) {
-    if (mmrec_figures_sum(m->planned) == 0) {
-        json_put(out, key, json_null());
-        return;
-    }
+    if (json_put_null_if(out, key, mmrec_figures_sum(m->planned) == 0)) return;
     json_out o = json_put_object(out, key);
     json_put_arenas(o, "planned_bytes", m->planned);
     json_put_arenas(o, "allocated_peak_bytes", m->allocated_peak);
@@ -23,9 +20,8 @@ static void put_phases(json_out out, const mmrec_report *report, const mmrec_ben
         json_put_whole(o, "planned_bytes", (int64_t)p->planned_bytes);
         json_put_whole(o, "allocated_bytes", (int64_t)p->allocated_bytes);
         json_put_whole(o, "allocated_peak_bytes", (int64_t)p->allocated_peak);
-        json_put(o, "device_used_bytes", device ? json_integer((json_int_t)p->device_used_bytes) : json_null());
-        json_put(o, "unaccounted_bytes",
-                 device ? json_integer(mmrec_memory_unaccounted(&s->memory[MMREC_MEMORY_BEFORE], p)) : json_null());
+        json_put_whole_if(o, "device_used_bytes", device, (int64_t)p->device_used_bytes);
+        json_put_whole_if(o, "unaccounted_bytes", device, mmrec_memory_unaccounted(&s->memory[MMREC_MEMORY_BEFORE], p));
     }
 }
 
@@ -143,10 +139,7 @@ static void put_yardstick_pass(json_out out, const mmrec_report *report, const m
 
 static void put_yardstick(json_out out, const mmrec_report *report, const mmrec_op_result *op) {
     const mmrec_op_against *a = &op->against;
-    if (a->what == MMREC_AGAINST_NONE) {
-        json_put(out, "against", json_null());
-        return;
-    }
+    if (json_put_null_if(out, "against", a->what == MMREC_AGAINST_NONE)) return;
     json_out o = json_put_object(out, "against");
     json_put_text(o, "name", mmrec_against_name(a->what));
     json_put_known(o, "missing", a->missing);
@@ -205,7 +198,7 @@ void json_put_plans(json_out out, const mmrec_report *report) {
         for (int phase = 0; phase < MMREC_PHASES; phase++) json_put_whole(nodes, phases[phase], p->nodes[phase]);
         put_largest(o, p);
         json_put_known_size(o, "budget_bytes", p->budget_bytes);
-        json_put(o, "batch_fit", p->budget_bytes ? json_integer(p->batch_fit) : json_null());
+        json_put_whole_if(o, "batch_fit", p->budget_bytes > 0, p->batch_fit);
         json_put_known_size(o, "batch_fit_bytes", p->batch_fit_bytes);
     }
 }

@@ -1,18 +1,9 @@
 /* The JSON document (docs/study.schema.json): the figures of the tables, and the value of every run that they are of.
  */
-#include <math.h>
 #include <stdio.h>
 
-#include "core/json.h"
-#include "mmrec/version.h"
 #include "report/json_impl.h"
 #include "run/study.h"
-
-static void put_seed(json_out out, const char *key, uint64_t seed) {
-    char text[32];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)seed); /* 64 bits are too many for a JSON number */
-    json_put_text(out, key, text);
-}
 
 static void put_data(json_out out, const study *s) {
     char checksum[16];
@@ -95,12 +86,9 @@ static void put_verdicts(json_out out, const study *s, const study_summary *summ
         mmrec_buffer text;
         mmrec_buffer_begin(&text, s->allocator);
         study_verdict(s, summary, v, &text);
-        mmrec_buffer_bytes(&text, "", 1);
         json_out o = json_put_object(list, NULL);
         json_put_text(o, "variant", s->variant[v].name);
-        json_put_text(o, "text", text.failed ? "" : text.data);
-        if (text.failed) out.document->failed = true;
-        mmrec_buffer_free(&text);
+        json_put_buffer(o, "text", &text);
     }
 }
 
@@ -110,7 +98,7 @@ static void put_failures(json_out out, const study *s) {
         for (int v = 0; v < s->variant_count; v++) {
             if (!s->run[k][v].failure[0]) continue;
             json_out o = json_put_object(list, NULL);
-            put_seed(o, "seed", s->seed[k]);
+            json_put_seed(o, "seed", s->seed[k]);
             json_put_text(o, "variant", s->variant[v].name);
             json_put_text(o, "message", s->run[k][v].failure);
         }
@@ -118,11 +106,7 @@ static void put_failures(json_out out, const study *s) {
 }
 
 static void put_head(json_out out, const study *s, const study_summary *summary) {
-    json_put_text(out, "schema", "mmrec.study");
-    json_put_text(out, "schema_version", "1.0");
-    json_out generator = json_put_object(out, "generator");
-    json_put_text(generator, "name", mmrec_program_name(s->setup->options->program));
-    json_put_text(generator, "version", mmrec_version());
+    json_put_schema(out, "mmrec.study", "1.0", s->setup->options->program);
     json_put_text(out, "study", study_name(s->kind));
     json_put_text(out, "started_at", s->started);
     json_put_text(out, "ended_at", s->ended);
@@ -134,7 +118,7 @@ static void put_head(json_out out, const study *s, const study_summary *summary)
     put_data(out, s);
     put_sizes(out, s);
     json_out seeds = json_put_array(out, "seeds");
-    for (int k = 0; k < summary->seeds; k++) put_seed(seeds, NULL, s->seed[k]);
+    for (int k = 0; k < summary->seeds; k++) json_put_seed(seeds, NULL, s->seed[k]);
     json_put_whole(out, "steps", s->steps);
     json_put_whole(out, "steps_reached", summary->reached);
     json_put_whole(out, "validation_every", s->val_every);
@@ -144,26 +128,13 @@ static void put_head(json_out out, const study *s, const study_summary *summary)
     json_put_real(out, "deciding_level", summary->level);
 }
 
-static int append(const char *data, size_t size, void *context) {
-    mmrec_buffer *out = context;
-    mmrec_buffer_bytes(out, data, size);
-    return out->failed ? -1 : 0;
-}
-
 mmrec_status study_json(const study *s, const study_summary *summary, mmrec_buffer *out, mmrec_error *error) {
-    mmrec_allocator *before = mmrec_json_use(s->allocator);
-    json_document document = {.allocator = s->allocator};
-    json_t *root = json_object();
-    json_out all = {root, &document};
+    json_document document;
+    json_out all = json_begin(&document, s->allocator);
     put_head(all, s, summary);
     put_variants(all, s);
     put_figures(all, s, summary);
     put_verdicts(all, s, summary);
     put_failures(all, s);
-    bool bad = document.failed || json_dump_callback(root, append, out, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) != 0;
-    json_decref(root);
-    mmrec_json_use(before);
-    mmrec_buffer_text(out, "\n");
-    if (bad) MMREC_FAIL(error, MMREC_NO_MEMORY, "not enough memory for the JSON of the study");
-    return mmrec_buffer_status(out, error);
+    return json_end(&document, "study", out, error);
 }
