@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "compare/compare_print.h"
+#include "report/files.h"
 
 enum { COLUMNS = 80, KEY = 2, HELP = 18 };
 
@@ -67,8 +68,5 @@ mmrec_status mmrec_compare_list(mmrec_allocator *allocator, mmrec_io *io, mmrec_
         if (i > 0) mmrec_buffer_text(&text, "\n");
         list_model(mmrec_model_get((mmrec_model_kind)i), &text);
     }
-    mmrec_status status = mmrec_buffer_status(&text, error);
-    if (status == MMREC_OK) status = mmrec_io_write_file(io, "-", text.data, text.size, error);
-    mmrec_buffer_free(&text);
-    return status;
+    return mmrec_file_write(io, "-", mmrec_buffer_status(&text, error), &text, error);
 }

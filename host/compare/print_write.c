@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "compare/compare_print.h"
+#include "report/files.h"
 
 static const mmrec_option_id exports[] = {MMREC_OPTION_compare_export_json, MMREC_OPTION_compare_export_markdown,
                                           MMREC_OPTION_compare_export_csv};
@@ -37,53 +38,38 @@ mmrec_status mmrec_compare_check_outputs(mmrec_io *io, const mmrec_options *opti
 /* ---- when it is done ---- */
 
 typedef struct output {
-    mmrec_io *io;
+    mmrec_files files;
     const mmrec_options *options;
     const mmrec_comparison *c;
     compare_pictures pictures;
-    mmrec_error *error;
-    mmrec_status first; /* failure of all outputs */
 } output;
-
-/* Only the first message is kept. */
-static mmrec_error *error_of(const output *o) { return o->first == MMREC_OK ? o->error : NULL; }
-
-static void note(output *o, mmrec_status status) {
-    if (o->first == MMREC_OK) o->first = status;
-}
 
 /* MMREC_OPTIONS stands for the tables on standard output. */
 static mmrec_status build(const output *o, mmrec_option_id what, mmrec_buffer *text) {
-    if (what == MMREC_OPTION_compare_export_json) return compare_json(o->c, o->options, text, error_of(o));
+    mmrec_error *error = mmrec_files_error(&o->files);
+    if (what == MMREC_OPTION_compare_export_json) return compare_json(o->c, o->options, text, error);
     if (what == MMREC_OPTION_compare_export_csv)
         compare_csv(o->c, text);
     else
         compare_report(o->c, o->options, &o->pictures, what == MMREC_OPTION_compare_export_markdown, text);
-    return mmrec_buffer_status(text, error_of(o));
+    return mmrec_buffer_status(text, error);
 }
 
 static void write_one(output *o, mmrec_option_id what, const char *path) {
     mmrec_buffer text;
     mmrec_buffer_begin(&text, o->c->allocator);
-    mmrec_status status = build(o, what, &text);
-    if (status == MMREC_OK) status = mmrec_io_write_file(o->io, path, text.data, text.size, error_of(o));
-    note(o, status);
-    mmrec_buffer_free(&text);
+    mmrec_files_write(&o->files, path, build(o, what, &text), &text);
 }
 
 typedef void (*plot_part)(const mmrec_comparison *c, mmrec_buffer *out);
 
-static mmrec_status write_part(output *o, const char *name, plot_part part) {
+static void write_part(output *o, const char *name, plot_part part) {
     char path[COMPARE_PATH + 32];
     mmrec_buffer text;
     mmrec_buffer_begin(&text, o->c->allocator);
     part(o->c, &text);
     snprintf(path, sizeof path, "%s/%s", o->pictures.folder, name);
-    mmrec_status status = mmrec_buffer_status(&text, error_of(o));
-    if (status == MMREC_OK) status = mmrec_io_write_file(o->io, path, text.data, text.size, error_of(o));
-    note(o, status);
-    mmrec_buffer_free(&text);
-    return status;
+    mmrec_files_write(&o->files, path, mmrec_buffer_status(&text, mmrec_files_error(&o->files)), &text);
 }
 
 /* The text says what came of the pictures, so they come first. */
@@ -94,9 +80,9 @@ static void write_pictures(output *o) {
     if (!p->wanted) return;
     compare_plot_what(o->c, p);
     if (p->note[0]) return;
-    mmrec_status data = write_part(o, "plot.dat", compare_plot_data);
-    mmrec_status script = write_part(o, "plot.gp", compare_plot_script);
-    if (data == MMREC_OK && script == MMREC_OK)
+    write_part(o, "plot.dat", compare_plot_data);
+    write_part(o, "plot.gp", compare_plot_script);
+    if (o->files.first == MMREC_OK)
         mmrec_gnuplot("gnuplot", p->folder, p->note);
     else
         snprintf(p->note, sizeof p->note, "what they are made of could not be written");
@@ -112,12 +98,12 @@ static bool tables_wanted(const mmrec_options *options) {
 
 mmrec_status mmrec_compare_write(mmrec_io *io, const mmrec_options *options, const mmrec_comparison *comparison,
                                  mmrec_error *error) {
-    output o = {.io = io, .options = options, .c = comparison, .error = error, .first = MMREC_OK};
+    output o = {.files = {.io = io, .error = error}, .options = options, .c = comparison};
     write_pictures(&o);
     for (int i = 0; i < EXPORTS; i++) {
         const char *path = mmrec_option_text(options, exports[i]);
         if (path) write_one(&o, exports[i], path);
     }
     if (tables_wanted(options)) write_one(&o, MMREC_OPTIONS, "-");
-    return o.first;
+    return o.files.first;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "mmrec/version.h"
+#include "report/files.h"
 #include "report/markdown.h"
 #include "report/output.h"
 
@@ -47,38 +48,29 @@ static mmrec_status build(mmrec_allocator *allocator, mmrec_option_id what, cons
     return mmrec_buffer_status(text, error);
 }
 
-/* Writes one form of the report; MMREC_OPTIONS stands for the tables on standard output. */
-static mmrec_status write_one(mmrec_allocator *allocator, mmrec_io *io, mmrec_option_id what, const char *path,
-                              const mmrec_report *report, mmrec_error *error) {
+/* MMREC_OPTIONS stands for the tables on standard output. */
+static void write_one(mmrec_allocator *allocator, mmrec_files *files, mmrec_option_id what, const char *path,
+                      const mmrec_report *report) {
     mmrec_buffer text;
     mmrec_buffer_begin(&text, allocator);
-    mmrec_status status = build(allocator, what, report, &text, error);
-    if (status == MMREC_OK) status = mmrec_io_write_file(io, path, text.data, text.size, error);
-    mmrec_buffer_free(&text);
-    return status;
+    mmrec_files_write(files, path, build(allocator, what, report, &text, mmrec_files_error(files)), &text);
 }
 
 mmrec_status mmrec_report_write(mmrec_allocator *allocator, mmrec_io *io, const mmrec_report *report,
                                 mmrec_error *error) {
-    mmrec_status first = MMREC_OK;
-    for (int i = 0; i <= EXPORTS; i++) {
-        mmrec_option_id what = i < EXPORTS ? exports[i] : MMREC_OPTIONS;
-        const char *path = i < EXPORTS ? mmrec_option_text(report->options, what) : "-";
-        if (!path || (i == EXPORTS && !tables_wanted(report->options))) continue;
-        /* Only the first message is kept. */
-        mmrec_status status = write_one(allocator, io, what, path, report, first == MMREC_OK ? error : NULL);
-        if (first == MMREC_OK) first = status;
+    mmrec_files files = {.io = io, .error = error};
+    for (int i = 0; i < EXPORTS; i++) {
+        const char *path = mmrec_option_text(report->options, exports[i]);
+        if (path) write_one(allocator, &files, exports[i], path, report);
     }
-    return first;
+    if (tables_wanted(report->options)) write_one(allocator, &files, MMREC_OPTIONS, "-", report);
+    return files.first;
 }
 
 /* ---- texts for standard output ---- */
 
 static mmrec_status print(mmrec_io *io, mmrec_buffer *text, mmrec_error *error) {
-    mmrec_status status = mmrec_buffer_status(text, error);
-    if (status == MMREC_OK) status = mmrec_io_write_file(io, "-", text->data, text->size, error);
-    mmrec_buffer_free(text);
-    return status;
+    return mmrec_file_write(io, "-", mmrec_buffer_status(text, error), text, error);
 }
 
 static void add(void *context, const char *text, size_t size) { mmrec_buffer_bytes(context, text, size); }
