@@ -127,6 +127,12 @@ void compare_print_front(const mmrec_comparison *c, mmrec_buffer *out);
 
 /* Cells: the label, then "n/a" in the other columns, of a row that has nothing in this table. */
 void compare_cells_missing(const char *label, int columns, mmrec_table *table);
+/* Gets the figures of a row and writes its label, the first of `columns` cells; false: it was not measured, and the
+ * others are written too. */
+bool compare_row_begin(const mmrec_comparison *c, int row, int columns, compare_figures *f, mmrec_table *table);
+/* The time of a part in ms, or why there is none. */
+void compare_time_cell(const mmrec_comparison *c, int row, mmrec_compare_part part, const compare_figures *f,
+                       mmrec_table *table);
 /* "2.500 ± 0.012" in ms, digits enough for what is much shorter. */
 const char *compare_ms_text(const mmrec_row_figures *figures, char text[COMPARE_CELL]);
 /* "0.812 (0.800 to 0.824)" with `digits` behind the point; without an interval only the first. */

@@ -177,6 +177,22 @@ void compare_cells_missing(const char *label, int columns, mmrec_table *table) {
     for (int i = 1; i < columns; i++) mmrec_table_cell(table, "n/a");
 }
 
+bool compare_row_begin(const mmrec_comparison *c, int row, int columns, compare_figures *f, mmrec_table *table) {
+    compare_figures_of(c, row, f);
+    if (f->measured)
+        mmrec_table_cell(table, "%s", f->label);
+    else
+        compare_cells_missing(f->label, columns, table);
+    return f->measured;
+}
+
+void compare_time_cell(const mmrec_comparison *c, int row, mmrec_compare_part part, const compare_figures *f,
+                       mmrec_table *table) {
+    char text[COMPARE_CELL];
+    bool valid = f->part[part].valid;
+    mmrec_table_cell(table, "%s", valid ? compare_ms_text(&f->part[part], text) : compare_no_time(c, row, part, text));
+}
+
 const char *compare_ms_text(const mmrec_row_figures *f, char text[COMPARE_CELL]) {
     int digits = 3;
     double ms = f->median_ns / 1e6;

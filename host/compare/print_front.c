@@ -226,15 +226,8 @@ void compare_front_sentence(const mmrec_comparison *c, int row, mmrec_buffer *ou
 static void table_row(const mmrec_comparison *c, int row, mmrec_table *table) {
     char text[COMPARE_CELL];
     compare_figures f;
-    compare_figures_of(c, row, &f);
-    if (!f.measured) {
-        compare_cells_missing(f.label, 5, table);
-        return;
-    }
-    const mmrec_row_figures *step = &f.part[MMREC_PART_STEP];
-    mmrec_table_cell(table, "%s", f.label);
-    mmrec_table_cell(table, "%s",
-                     step->valid ? compare_ms_text(step, text) : compare_no_time(c, row, MMREC_PART_STEP, text));
+    if (!compare_row_begin(c, row, 5, &f, table)) return;
+    compare_time_cell(c, row, MMREC_PART_STEP, &f, table);
     mmrec_table_cell(table, "%.3f", (double)f.planned / 1e6);
     mmrec_table_cell(table, "%s",
                      f.learned.valid

@@ -28,13 +28,8 @@ static void depth_cell(const mmrec_compare_row *r, mmrec_table *table) {
 static void flow_row(const mmrec_comparison *c, int row, mmrec_table *table) {
     const mmrec_compare_row *r = &c->row[row];
     compare_figures f;
-    compare_figures_of(c, row, &f);
-    if (!f.measured) {
-        compare_cells_missing(f.label, COLUMNS, table);
-        return;
-    }
+    if (!compare_row_begin(c, row, COLUMNS, &f, table)) return;
     bool norm = isfinite(r->gradient_norm) && r->gradient_count > 0;
-    mmrec_table_cell(table, "%s", f.label);
     mmrec_table_cell(table, norm ? "%.6g" : "n/a", r->gradient_norm);
     mmrec_table_cell(table, "%d", r->gradient_count);
     mmrec_table_cell(table, "%d", flowing(r));

@@ -8,12 +8,7 @@ static void bytes_cell(size_t bytes, mmrec_table *table) {
 
 static void category_row(const mmrec_comparison *c, int row, mmrec_table *table) {
     compare_figures f;
-    compare_figures_of(c, row, &f);
-    if (!f.measured) {
-        compare_cells_missing(f.label, MMREC_ARENAS + 2, table);
-        return;
-    }
-    mmrec_table_cell(table, "%s", f.label);
+    if (!compare_row_begin(c, row, MMREC_ARENAS + 2, &f, table)) return;
     for (int a = 0; a < MMREC_ARENAS; a++) bytes_cell(c->row[row].memory.planned[a], table);
     bytes_cell(f.planned, table);
 }
@@ -21,12 +16,7 @@ static void category_row(const mmrec_comparison *c, int row, mmrec_table *table)
 static void phase_row(const mmrec_comparison *c, int row, mmrec_table *table) {
     const mmrec_compare_memory *m = &c->row[row].memory;
     compare_figures f;
-    compare_figures_of(c, row, &f);
-    if (!f.measured) {
-        compare_cells_missing(f.label, 6, table);
-        return;
-    }
-    mmrec_table_cell(table, "%s", f.label);
+    if (!compare_row_begin(c, row, 6, &f, table)) return;
     bytes_cell(m->created, table);
     bytes_cell(m->forward, table);
     bytes_cell(m->backward, table);

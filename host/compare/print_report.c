@@ -77,13 +77,6 @@ static void head(const mmrec_comparison *c, mmrec_buffer *out) {
 
 /* ---- the table of all rows ---- */
 
-static void time_cell(const mmrec_comparison *c, const compare_figures *f, int row, mmrec_compare_part part,
-                      mmrec_table *table) {
-    char text[COMPARE_CELL];
-    bool valid = f->part[part].valid;
-    mmrec_table_cell(table, "%s", valid ? compare_ms_text(&f->part[part], text) : compare_no_time(c, row, part, text));
-}
-
 static void norm_cell(const mmrec_compare_row *r, mmrec_table *table) {
     if (isfinite(r->gradient_norm) && r->gradient_count > 0)
         mmrec_table_cell(table, "%.4g", r->gradient_norm);
@@ -95,16 +88,11 @@ static void default_row(const mmrec_comparison *c, int row, mmrec_table *table) 
     const mmrec_compare_row *r = &c->row[row];
     char text[MMREC_UNITS_TEXT];
     compare_figures f;
-    compare_figures_of(c, row, &f);
-    if (!f.measured) {
-        compare_cells_missing(f.label, 7, table);
-        return;
-    }
-    mmrec_table_cell(table, "%s", f.label);
+    if (!compare_row_begin(c, row, 7, &f, table)) return;
     mmrec_table_cell(table, "%lld", (long long)r->parameters);
     mmrec_table_cell(table, "%s", mmrec_units_scaled_text(r->forward.flops, "FLOP", text));
-    time_cell(c, &f, row, MMREC_PART_FORWARD, table);
-    time_cell(c, &f, row, MMREC_PART_BACKWARD, table);
+    compare_time_cell(c, row, MMREC_PART_FORWARD, &f, table);
+    compare_time_cell(c, row, MMREC_PART_BACKWARD, &f, table);
     mmrec_table_cell(table, "%.3f", (double)f.planned / 1e6);
     norm_cell(r, table);
 }
@@ -170,12 +158,7 @@ static void count_row(const mmrec_comparison *c, int row, int columns, mmrec_tab
     const mmrec_compare_row *r = &c->row[row];
     char text[MMREC_UNITS_TEXT];
     compare_figures f;
-    compare_figures_of(c, row, &f);
-    if (!f.measured) {
-        compare_cells_missing(f.label, columns, table);
-        return;
-    }
-    mmrec_table_cell(table, "%s", f.label);
+    if (!compare_row_begin(c, row, columns, &f, table)) return;
     mmrec_table_cell(table, "%lld", (long long)r->parameters);
     mmrec_table_cell(table, "%lld", (long long)r->trainable);
     mmrec_table_cell(table, "%lld", (long long)r->dead);

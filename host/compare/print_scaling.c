@@ -65,13 +65,8 @@ static void fit_row(const mmrec_comparison *c, int row, mmrec_table *table) {
     static const mmrec_compare_fit no_fit;
     char untimed[COMPARE_CELL] = "n/a";
     compare_figures f;
-    compare_figures_of(c, row, &f);
-    if (!f.measured) {
-        compare_cells_missing(f.label, 7, table);
-        return;
-    }
+    if (!compare_row_begin(c, row, 7, &f, table)) return;
     if (compare_untimed(c)) snprintf(untimed, sizeof untimed, "n/a (%s)", compare_untimed(c));
-    mmrec_table_cell(table, "%s", f.label);
     fit_cells(compare_untimed(c) ? &no_fit : &c->row[row].time_fit, untimed, table);
     fit_cells(&c->row[row].memory_fit, "n/a", table);
 }

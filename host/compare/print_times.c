@@ -42,14 +42,9 @@ static void time_row(const mmrec_comparison *c, int row, mmrec_compare_part part
                      mmrec_table *table) {
     char text[MMREC_UNITS_TEXT], missing[COMPARE_CELL];
     compare_figures f;
-    compare_figures_of(c, row, &f);
-    if (!f.measured) {
-        compare_cells_missing(f.label, COLUMNS, table);
-        return;
-    }
+    if (!compare_row_begin(c, row, COLUMNS, &f, table)) return;
     const mmrec_row_figures *p = &f.part[part];
     compare_no_time(c, row, part, missing);
-    mmrec_table_cell(table, "%s", f.label);
     mmrec_table_cell(table, "%s", p->valid ? mmrec_time_text(p, 1, unit, text) : missing);
     mmrec_table_cell(table, "%s", p->valid ? mmrec_spread_text(p, text) : missing);
     mmrec_table_cell(table, "%d", p->valid ? c->row[row].series[part].count : 0);
