@@ -17,13 +17,18 @@ static int append(const char *data, size_t size, void *context) {
     return out->failed ? -1 : 0;
 }
 
-mmrec_status json_end(json_document *document, const char *what, mmrec_buffer *out, mmrec_error *error) {
-    size_t form = JSON_INDENT(1) | JSON_REAL_PRECISION(17);
-    bool bad = document->failed || json_dump_callback(document->root, append, out, form) != 0;
+bool json_finish(json_document *document, size_t form, mmrec_buffer *out) {
+    form |= JSON_REAL_PRECISION(17);
+    bool good = !document->failed && json_dump_callback(document->root, append, out, form) == 0;
     json_decref(document->root);
     mmrec_json_use(document->before);
     mmrec_buffer_text(out, "\n");
-    if (bad) MMREC_FAIL(error, MMREC_NO_MEMORY, "not enough memory for the JSON of the %s", what);
+    return good;
+}
+
+mmrec_status json_end(json_document *document, const char *what, mmrec_buffer *out, mmrec_error *error) {
+    bool good = json_finish(document, JSON_INDENT(1), out);
+    if (!good) MMREC_FAIL(error, MMREC_NO_MEMORY, "not enough memory for the JSON of the %s", what);
     return mmrec_buffer_status(out, error);
 }
 

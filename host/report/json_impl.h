@@ -25,6 +25,9 @@ json_out json_begin(json_document *document, mmrec_allocator *allocator);
 /* Writes the document to `out`, and frees it. NO_MEMORY, also for what failed before: "... the JSON of the <what>". */
 mmrec_status json_end(json_document *document, const char *what, mmrec_buffer *out,
                       mmrec_error *error) MMREC_MUST_CHECK;
+/* The same in a form of jansson's, JSON_COMPACT, and without words: false for what failed before and while writing, but
+ * for the end of the line, of which `out` knows. */
+bool json_finish(json_document *document, size_t form, mmrec_buffer *out) MMREC_MUST_CHECK;
 
 /* All of these add under `key`, or at the end of an array when `key` is NULL. */
 void json_put(json_out out, const char *key, json_t *value); /* takes the reference */

@@ -3,50 +3,31 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/json.h"
-#include "mmrec/version.h"
 #include "report/json_impl.h"
 #include "run/log.h"
 
 /* A record that is being made. */
 typedef struct record {
     train_log *log;
-    mmrec_allocator *before; /* of jansson's memory */
     json_document document;
     json_out out;
 } record;
 
 static void record_begin(record *r, train_log *log, const char *kind) {
-    *r = (record){.log = log, .before = mmrec_json_use(log->allocator), .document = {.allocator = log->allocator}};
-    r->out = (json_out){json_object(), &r->document};
+    r->log = log;
+    r->out = json_begin(&r->document, log->allocator);
     json_put_text(r->out, "record", kind);
-}
-
-static int append(const char *data, size_t size, void *context) {
-    mmrec_buffer *out = context;
-    mmrec_buffer_bytes(out, data, size);
-    return out->failed ? -1 : 0;
 }
 
 /* The text lands in log->record, whose memory stays for the next one. */
 static bool record_end(record *r) {
     mmrec_buffer *text = &r->log->record;
     text->size = 0;
-    bool good =
-        !r->document.failed && json_dump_callback(r->out.to, append, text, JSON_COMPACT | JSON_REAL_PRECISION(17)) == 0;
-    mmrec_buffer_text(text, "\n");
-    json_decref(r->out.to);
-    mmrec_json_use(r->before);
+    bool good = json_finish(&r->document, JSON_COMPACT, text);
     return good && !text->failed;
 }
 
 /* ---- run ---- */
-
-static void put_generator(json_out out, const train_log_head *head) {
-    json_out o = json_put_object(out, "generator");
-    json_put_text(o, "name", mmrec_program_name(head->setup->options->program));
-    json_put_text(o, "version", mmrec_version());
-}
 
 static void put_data(json_out out, const train_log_head *head) {
     const mmrec_data_info *d = head->data;
@@ -58,8 +39,8 @@ static void put_data(json_out out, const train_log_head *head) {
     json_put(o, "task", file ? json_null() : json_string(mmrec_task_name(head->setup->data.task)));
     json_put_text(o, "crc32", checksum);
     json_put_whole(o, "vocab", d->vocab);
-    json_put(o, "train_tokens", file ? json_integer(d->tokens[MMREC_SPLIT_TRAIN]) : json_null());
-    json_put(o, "held_out_tokens", file ? json_integer(d->tokens[MMREC_SPLIT_HELD_OUT]) : json_null());
+    json_put_whole_if(o, "train_tokens", file, d->tokens[MMREC_SPLIT_TRAIN]);
+    json_put_whole_if(o, "held_out_tokens", file, d->tokens[MMREC_SPLIT_HELD_OUT]);
     json_put_known_size(o, "batches_per_epoch", (uint64_t)d->batches_per_epoch);
     json_put_whole(o, "held_out_batches", d->held_out_batches);
     json_put_real(o, "best_loss_nats", d->best_loss);
@@ -81,14 +62,12 @@ static void put_backend(json_out out, const train_log_head *head) {
 static void put_plan(json_out out, const train_log_head *head) {
     const mmrec_train_config *c = &head->setup->train;
     mmrec_bench_case input = {.model = c->model, .batch = c->batch, .time = c->time};
-    char seed[32];
-    snprintf(seed, sizeof seed, "%llu", (unsigned long long)c->seed);
     json_put_sizes(out, "sizes", &input, c->recompute);
     json_put_bool(out, "hem", c->hem);
     json_put_bool(out, "stream", c->stream);
     json_put_whole(out, "accumulate", c->accumulate);
     json_put_whole(out, "steps", head->setup->steps);
-    json_put_text(out, "seed", seed);
+    json_put_seed(out, "seed", c->seed);
     json_put_whole(out, "parameters", head->parameters);
     json_put_arenas(out, "planned_bytes", head->planned);
 }
@@ -98,12 +77,10 @@ bool train_record_run(train_log *log, const train_log_head *head) {
     record r;
     mmrec_clock_date(started, sizeof started);
     record_begin(&r, log, "run");
-    json_put_text(r.out, "schema", "mmrec.train");
-    json_put_text(r.out, "schema_version", "1.0");
-    put_generator(r.out, head);
+    json_put_schema(r.out, "mmrec.train", "1.0", head->setup->options->program);
     json_put_text(r.out, "started_at", started);
-    json_put(r.out, "resumed_from_step", head->resumed ? json_integer(head->made.steps) : json_null());
-    json_put(r.out, "resumed_from_micro_batch", head->resumed ? json_integer(head->made.micro_batches) : json_null());
+    json_put_whole_if(r.out, "resumed_from_step", head->resumed, head->made.steps);
+    json_put_whole_if(r.out, "resumed_from_micro_batch", head->resumed, head->made.micro_batches);
     json_put_options(r.out, head->setup->options);
     put_backend(r.out, head);
     put_data(r.out, head);
@@ -134,7 +111,7 @@ static void put_losses(json_out out, const train_log *log, double main, double a
 
 /* null where times mean nothing. */
 static void put_time(json_out out, const train_log *log, const char *key, uint64_t ns) {
-    json_put(out, key, mmrec_train_untimed(log->setup) ? json_null() : json_integer((json_int_t)ns));
+    json_put_whole_if(out, key, !mmrec_train_untimed(log->setup), (int64_t)ns);
 }
 
 bool train_record_step(train_log *log, const train_log_step *step) {
@@ -155,8 +132,7 @@ bool train_record_step(train_log *log, const train_log_step *step) {
     json_put_real_if(r.out, "tokens_per_s", s->ns > 0 && !mmrec_train_untimed(log->setup),
                      (double)s->tokens / (double)s->ns * 1e9);
     json_put_whole(r.out, "memory_bytes", (json_int_t)step->host_bytes);
-    json_put(r.out, "device_memory_bytes",
-             log->setup->backend->device ? json_integer((json_int_t)step->device_bytes) : json_null());
+    json_put_whole_if(r.out, "device_memory_bytes", log->setup->backend->device != NULL, (int64_t)step->device_bytes);
     json_put_bool(r.out, "skipped", s->skipped);
     json_put_bool(r.out, "spike", s->spike);
     json_put_real(r.out, "spike_score", s->spike_score);
@@ -247,7 +223,7 @@ bool train_record_end(train_log *log, const train_log_tail *t) {
     json_put_real(r.out, "wall_s", t->wall_s);
     json_put_whole(r.out, "data_waits", t->waits);
     json_put_whole(r.out, "data_wait_ns", (json_int_t)t->wait_ns);
-    json_put(r.out, "checkpoint_step", t->saved >= 0 ? json_integer(t->saved) : json_null());
+    json_put_whole_if(r.out, "checkpoint_step", t->saved >= 0, t->saved);
     json_put_whole(r.out, "memory_peak_bytes", (json_int_t)t->host_peak_bytes);
     return record_end(&r);
 }

@@ -2,8 +2,8 @@
 #ifndef OPTIMIZER_RIG_H
 #define OPTIMIZER_RIG_H
 
-#include "mmrec/optimizer.h"
 #include "each_backend.h"
+#include "mmrec/optimizer.h"
 
 static const struct {
     const char *name;
