@@ -153,6 +153,8 @@ static const char *const samples[] = {"B=1 X=1 D=1 H=1",
                                       "B=7 X=2 D=2 H=33",
                                       "B=3 X=5 D=4 H=6 -gates -cells",
                                       "B=3 X=1 D=4 H=6 steps=4 -c_last -gates -cells",
+                                      "B=2 X=2 D=1 H=65",
+                                      "B=65 X=1 D=1 H=2",
                                       NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(lstm);

@@ -12,14 +12,20 @@
 
 #include "recurrence_panel.h"
 
-enum { BLOCKS = 4, SUMS = 16 }; /* most panels and most accumulators of a tile */
+enum { BLOCKS = 4 }; /* most panels of a tile */
 
 /* What a tile reads: `panel` and the next ones, panel_words apart; the rows of the state, row_words apart. Both count
- * 4-byte words. It writes sums[(2 * block + vector) * rows + row]. */
+ * 4-byte words. It writes sums[(2 * block + vector) * rows + row]; with `add` it goes on from what is there.
+ *
+ * `ahead` is what will be read next, of which a tile of one panel asks for ahead_words at each k, as weights larger
+ * than the second-level cache come from afar. Tiles of several panels have more loads than multiply-adds already. */
 typedef struct tile_input {
     const float *panel, *state;
     int64_t panel_words, row_words, depth;
     vec *sums;
+    const float *ahead;
+    int64_t ahead_words;
+    bool add;
 } tile_input;
 
 typedef void (*product_function)(const tile_input *t, int rows, int blocks);
@@ -30,8 +36,11 @@ typedef void (*product_function)(const tile_input *t, int rows, int blocks);
         vec sum[2 * BLOCKS * ROWS];                                                                                    \
         const float *panel = t->panel, *state = t->state;                                                              \
         const int64_t panel_words = t->panel_words, row_words = t->row_words, depth = t->depth;                        \
-        _Pragma("GCC unroll 32") for (int i = 0; i < 2 * blocks * rows; i++) sum[i] = (vec){0};                        \
+        const float *ahead = t->ahead;                                                                                 \
+        const int64_t ahead_words = t->ahead_words;                                                                    \
+        _Pragma("GCC unroll 32") for (int i = 0; i < 2 * blocks * rows; i++) sum[i] = t->add ? t->sums[i] : (vec){0};  \
         for (int64_t k = 0; k < depth; k++) {                                                                          \
+            if (blocks == 1) __builtin_prefetch(ahead + k * ahead_words, 0, 2);                                        \
             _Pragma("GCC unroll 4") for (int b = 0; b < blocks; b++) {                                                 \
                 const vec *weight = (const vec *)(panel + b * panel_words) + 2 * k;                                    \
                 vec first = weight[0], second = weight[1];                                                             \

@@ -44,29 +44,71 @@ static range panels_of(const stepper *s, int thread, int threads) {
     return r;
 }
 
-/* All batch rows against `count` panels. Blocks of rows differ by one at most. */
-static void step_group(const stepper *s, const float *state, int64_t depth, int64_t first, int64_t count, int64_t t,
-                       const tile_actions *actions, const void *run) {
-    int64_t row_blocks = divide_up(s->batch, ROWS);
-    int most = (int)divide_up(s->batch, row_blocks);
-    _Alignas(64) vec sums[SUMS];
-    for (int64_t done = 0; done < count;) {
-        place at = {first + done, 0, t, tile_blocks(most, count - done), 0};
+/* DEPTH_CHUNK: what of the depth all rows of a set meet before the rest, so that the panels of a group (64 KiB) and the
+ * rows (another 64 KiB) are in the second-level cache for each other. Whole rows of lstm's backward pass do not fit: 64
+ * with H = 512 are 512 KiB. */
+enum { DEPTH_CHUNK = 256, ROWS_OF_SET = 64 };
+
+/* Rows [first_row, first_row + rows) against panels [first, first + count) at step t; `next` comes after these. */
+typedef struct step_set {
+    int64_t first, count, next, first_row, rows, t;
+} step_set;
+
+/* What is read after `panel` of the chunk from k to `end`: the same of the next panel; behind the last panel what
+ * follows `end` in the first one, and behind the last chunk the panels after these. */
+static const float *step_ahead(const stepper *s, const step_set *set, int64_t panel, int64_t k, int64_t end) {
+    if (panel + 1 < set->first + set->count) return s->panels + (panel + 1) * s->panel_words + 2 * LANES * k;
+    if (end < s->depth) return s->panels + set->first * s->panel_words + 2 * LANES * end;
+    return s->panels + set->next * s->panel_words;
+}
+
+/* The chunk of the depth from k to `end`. The last one ends with the tiles' actions. */
+static void step_chunk(const stepper *s, const step_set *set, const float *state, int64_t k, int64_t end, bool last,
+                       vec *sums, const tile_actions *actions, const void *run) {
+    int64_t row_blocks = divide_up(set->rows, ROWS), length = end - k;
+    int most = (int)divide_up(set->rows, row_blocks);
+    for (int64_t done = 0, taken; done < set->count; done += taken) {
+        taken = tile_blocks(most, set->count - done);
+        const float *ahead = step_ahead(s, set, set->first + done + taken - 1, k, end);
         for (int64_t block = 0; block < row_blocks; block++) {
-            at.row = s->batch * block / row_blocks;
-            at.rows = (int)(s->batch * (block + 1) / row_blocks - at.row);
-            tile_input tile = {s->panels + at.panel * s->panel_words,
-                               state + at.row * s->row_words,
+            int64_t row = set->rows * block / row_blocks, rows = set->rows * (block + 1) / row_blocks - row;
+            place at = {set->first + done, set->first_row + row, set->t, (int)taken, (int)rows};
+            tile_input tile = {s->panels + at.panel * s->panel_words + 2 * LANES * k,
+                               state + at.row * s->row_words + k,
                                s->panel_words,
                                s->row_words,
-                               depth,
-                               sums};
-            actions->prepare(run, &at);
+                               length,
+                               sums + 2 * (done * set->rows + row * taken),
+                               ahead + 2 * LANES * (length * block / row_blocks),
+                               divide_up(2 * LANES, row_blocks),
+                               k > 0};
+            if (last) actions->prepare(run, &at);
             s->product(&tile, at.rows, at.blocks);
-            actions->finish(run, &at, sums);
+            if (last) actions->finish(run, &at, tile.sums);
         }
-        done += at.blocks;
     }
+}
+
+/* All batch rows against `count` panels. Sets and blocks of rows differ by one row at most. */
+static void step_group(const stepper *s, const float *state, int64_t depth, int64_t first, int64_t count, int64_t next,
+                       int64_t t, const tile_actions *actions, const void *run) {
+    int64_t sets = divide_up(s->batch, ROWS_OF_SET), chunks = depth > 0 ? divide_up(depth, DEPTH_CHUNK) : 1;
+    _Alignas(64) vec sums[2 * BLOCKS * ROWS_OF_SET];
+    for (int64_t i = 0; i < sets; i++) {
+        int64_t row = s->batch * i / sets, end = s->batch * (i + 1) / sets;
+        step_set set = {first, count, i + 1 < sets ? first : next, row, end - row, t};
+        for (int64_t chunk = 0; chunk < chunks; chunk++) {
+            bool last = chunk + 1 == chunks;
+            int64_t k = chunk * DEPTH_CHUNK;
+            step_chunk(s, &set, state, k, last ? depth : k + DEPTH_CHUNK, last, sums, actions, run);
+        }
+    }
+}
+
+/* Where group i of a thread's panels begins, up in one step and down in the next. */
+static int64_t group_first(range own, int64_t i, int64_t t) {
+    int64_t groups = divide_up(own.end - own.first, BLOCKS);
+    return own.first + BLOCKS * (t % 2 == 0 ? i : groups - 1 - i);
 }
 
 /* One step over a thread's panels; depth 0 gives sums of zero. */
@@ -74,9 +116,9 @@ static void step_range(const stepper *s, range own, const float *state, int64_t 
                        const tile_actions *actions, const void *run) {
     int64_t groups = divide_up(own.end - own.first, BLOCKS);
     for (int64_t i = 0; i < groups; i++) {
-        int64_t first = own.first + BLOCKS * (t % 2 == 0 ? i : groups - 1 - i);
+        int64_t first = group_first(own, i, t), next = i + 1 < groups ? group_first(own, i + 1, t) : first;
         int64_t count = own.end - first < BLOCKS ? own.end - first : BLOCKS;
-        step_group(s, state, depth, first, count, t, actions, run);
+        step_group(s, state, depth, first, count, next, t, actions, run);
     }
 }
 

@@ -64,11 +64,13 @@ static inline vec last_gradient(const mmrec_op_call *call, int output, int64_t b
     return view->data ? vec_load(view_row(view, b) + unit, count) : (vec){0};
 }
 
-/* What a unit vector carried into step t: from `input` at the first step, else from the row of the step before. */
-static inline vec unit_before(const backward_run *run, int input, const mmrec_view *rows, int64_t b, int64_t t,
-                              int64_t unit) {
-    if (t == 0) return first_state(run->call, input, b, unit, run->width - unit);
-    return vec_load(view_row(rows, b * run->steps + t - 1) + unit, run->width - unit);
+/* What a unit vector carried into step t, which the slopes need: c of lstm, h of gru. */
+static inline const mmrec_view *carried_rows(const mmrec_op_call *call) {
+    return IN_CELL < 0 ? &call->out[OUT_Y] : &call->saved[SAVED - 1];
+}
+static inline vec unit_before(const backward_run *run, int64_t b, int64_t t, int64_t unit) {
+    if (t == 0) return first_state(run->call, IN_CELL < 0 ? IN_H0 : IN_CELL, b, unit, run->width - unit);
+    return vec_load(view_row(carried_rows(run->call), b * run->steps + t - 1) + unit, run->width - unit);
 }
 
 static void backward_pack(const backward_run *run, range own) {
@@ -134,6 +136,7 @@ static void backward_prepare(const void *context, const place *at) {
                 __builtin_prefetch(slopes + k * run->width, 1);
             }
             for (int i = 1; i < SAVED; i++) __builtin_prefetch(view_row(&call->saved[i], row) + unit);
+            if (at->t > 0) __builtin_prefetch(view_row(carried_rows(call), row - 1) + unit);
             if (call->d_out[OUT_Y].data) __builtin_prefetch(view_row(&call->d_out[OUT_Y], row) + unit);
         }
     }

@@ -115,17 +115,20 @@ static inline float *input_row(const forward_run *run, int64_t b, int64_t t) {
     return view_row(&run->sums, x_stays(run->call->sizes) ? b : b * run->steps + t);
 }
 
-/* Asks for the memory that the units of a group will touch, one or two cache lines in each of many rows. */
+/* Asks for the memory that the units of a group will touch, one or two cache lines in each of many rows. No
+ * sooner than with the last gate: rows are often a multiple of 64 KiB apart and share the few lines of a set. */
 static void forward_prefetch(const forward_run *run, int64_t group, int64_t first, int64_t rows, int64_t t) {
     const mmrec_op_call *call = run->call;
+    bool in_place = sums_in_place(call->sizes);
+    int64_t slots = in_place ? RNN_SLOPES : GATES;
     int64_t end = 2 * (group + 1) * LANES < run->width ? 2 * (group + 1) * LANES : run->width;
     for (int64_t unit = 2 * group * LANES; unit < end; unit += 16) {
         for (int64_t b = first; b < first + rows; b++) {
             int64_t row = b * run->steps + t;
             const float *x = input_row(run, b, t) + unit;
-            for (int64_t k = 0; k < GATES; k++) __builtin_prefetch(x + k * run->width, 1);
+            for (int64_t k = 0; k < slots; k++) __builtin_prefetch(x + k * run->width, 1);
             __builtin_prefetch(view_row(&call->out[OUT_Y], row) + unit, 1);
-            for (int i = 0; i < SAVED; i++) {
+            for (int i = in_place; i < SAVED; i++) {
                 if (call->saved[i].data) __builtin_prefetch(view_row(&call->saved[i], row) + unit, 1);
             }
         }
@@ -152,23 +155,28 @@ static void forward_finish(const forward_run *run, int64_t group, int64_t first,
     }
 }
 
-/* One group for rows [first, first + rows). A panel meets all of them before the next one, while it is near. */
-static void forward_group(const forward_run *run, int64_t group, int64_t first, int64_t rows, int64_t t) {
+/* One group for rows [first, first + rows), `next` being the group after it. A panel meets all of them before the next
+ * one, while it is near. */
+static void forward_group(const forward_run *run, int64_t group, int64_t next, int64_t first, int64_t rows, int64_t t) {
     const stepper *s = &run->stepper;
     const float *state = run->state[t % 2] + first * s->row_words;
     int64_t blocks = divide_up(rows, ROWS), depth = t > 0 || run->call->in[IN_H0].data ? s->depth : 0;
     _Alignas(64) vec sums[2 * GATES * ROWS_AT_ONCE];
-    forward_prefetch(run, group, first, rows, t);
     for (int64_t gate = 0, taken; gate < GATES; gate += taken) {
         taken = tile_blocks((int)divide_up(rows, blocks), GATES - gate);
         for (int64_t block = 0; block < blocks; block++) {
             int64_t row = rows * block / blocks, count = rows * (block + 1) / blocks - row;
-            tile_input tile = {s->panels + (group * GATES + gate) * s->panel_words,
+            int64_t panel = group * GATES + gate, then = gate + taken < GATES ? panel + taken : next * GATES;
+            tile_input tile = {s->panels + panel * s->panel_words,
                                state + row * s->row_words,
                                s->panel_words,
                                s->row_words,
                                depth,
-                               sums + 2 * (GATES * row + gate * count)};
+                               sums + 2 * (GATES * row + gate * count),
+                               s->panels + then * s->panel_words + s->panel_words * block / blocks,
+                               divide_up(2 * LANES, blocks),
+                               false};
+            if (gate + taken == GATES) forward_prefetch(run, group, first + row, count, t);
             s->product(&tile, (int)count, (int)taken);
         }
     }
@@ -182,8 +190,10 @@ static void forward_group(const forward_run *run, int64_t group, int64_t first, 
 static void forward_step(const forward_run *run, range own, int64_t t) {
     for (int64_t i = own.first; i < own.end; i++) {
         int64_t group = t % 2 == 0 ? i : own.first + own.end - 1 - i;
+        int64_t next = t % 2 == 0 ? fast_min(group + 1, own.end - 1) : (group > own.first ? group - 1 : group);
         for (int64_t first = 0; first < run->batch; first += ROWS_AT_ONCE) {
-            forward_group(run, group, first, fast_min(ROWS_AT_ONCE, run->batch - first), t);
+            int64_t rows = fast_min(ROWS_AT_ONCE, run->batch - first);
+            forward_group(run, group, first + rows < run->batch ? group : next, first, rows, t);
         }
     }
 }

@@ -44,7 +44,7 @@ static inline void backward_unit(const backward_run *run, int64_t b, int64_t t, 
     vec n = vec_load(gates + 2 * run->width, count), b_n = vec_load(gates + 3 * run->width, count);
     vec *carry = (vec *)(run->carry + b * run->padded + unit), dh = *carry + sum;
     if (call->d_out[OUT_Y].data) dh += vec_load(view_row(&call->d_out[OUT_Y], row) + unit, count);
-    vec before = unit_before(run, IN_H0, &call->out[OUT_Y], b, t, unit);
+    vec before = unit_before(run, b, t, unit);
     vec da_n = dh * (1.0f - z) * (1.0f - n * n);
     slope[0] = da_n * b_n * r * (1.0f - r);
     slope[1] = dh * (before - n) * z * (1.0f - z);

@@ -48,7 +48,7 @@ static inline void backward_unit(const backward_run *run, int64_t b, int64_t t, 
     vec dh = sum, *carry = (vec *)(run->carry + b * run->padded + unit);
     if (call->d_out[OUT_Y].data) dh += vec_load(view_row(&call->d_out[OUT_Y], row) + unit, count);
     if (t == run->steps - 1) dh += last_gradient(call, OUT_H_LAST, b, unit, count);
-    vec before = unit_before(run, IN_C0, &call->saved[SAVED_CELLS], b, t, unit);
+    vec before = unit_before(run, b, t, unit);
     vec dc = *carry + dh * o * (1.0f - bent * bent);
     slope[0] = dc * g * i * (1.0f - i);
     slope[1] = dc * before * f * (1.0f - f);
