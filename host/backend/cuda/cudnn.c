@@ -1,4 +1,5 @@
-/* cuDNN on demand. It is no library of the module: a run that does not compare with it neither needs nor loads it. */
+/* cuDNN on demand. It is no library of the module: a run that neither compares with it nor computes by it neither needs
+ * nor loads it. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +90,7 @@ static mmrec_status make_handle(mmrec_error *error) {
     return MMREC_OK;
 }
 
-void cuda_lstm_close(void) {
+void cuda_cudnn_close(void) {
     if (handle && !cuda_lost()) calls.Destroy(handle);
     handle = NULL;
 }
@@ -101,10 +102,47 @@ mmrec_status cudnn_open(const cudnn_calls **out, cudnnHandle_t *out_handle, mmre
     mmrec_status status = handle ? MMREC_OK : make_handle(&why);
     if (status == MMREC_NO_DEVICE) return cuda_usable(error);
     if (status != MMREC_OK) {
-        cuda_lstm_close();
+        cuda_cudnn_close();
         MMREC_FAIL(error, MMREC_UNSUPPORTED, "no cuDNN: %.400s", why.message);
     }
     *out = &calls;
     *out_handle = handle;
+    return MMREC_OK;
+}
+
+/* ---- describing ---- */
+
+mmrec_status cudnn_make_dropout(const cudnn_calls *c, cudnnHandle_t of, cudnnDropoutDescriptor_t *out,
+                                mmrec_error *error) {
+    CUDNN_TRY(c, CreateDropoutDescriptor, error, out);
+    CUDNN_TRY(c, SetDropoutDescriptor, error, *out, of, 0, NULL, 0, 0);
+    return MMREC_OK;
+}
+
+mmrec_status cudnn_make_state(const cudnn_calls *c, cudnnDataType_t type, int64_t batch, int64_t width,
+                              cudnnTensorDescriptor_t *out, mmrec_error *error) {
+    int dims[3] = {1, (int)batch, (int)width}, strides[3] = {(int)(batch * width), (int)width, 1};
+    CUDNN_TRY(c, CreateTensorDescriptor, error, out);
+    CUDNN_TRY(c, SetTensorNdDescriptor, error, *out, type, 3, dims, strides);
+    return MMREC_OK;
+}
+
+mmrec_status cudnn_make_sequences(const cudnn_calls *c, const cudnn_sequences *s, cudnnRNNDataDescriptor_t *out,
+                                  mmrec_error *error) {
+    void *memory = NULL;
+    size_t count = (size_t)s->batch;
+    CUDNN_TRY(c, CreateRNNDataDescriptor, error, out);
+    MMREC_TRY(mmrec_alloc_zero(s->allocator, count, sizeof(int), MMREC_ALLOC_MEASURE, &memory, error));
+    int *lengths = memory;
+    for (int64_t i = 0; i < s->batch; i++) lengths[i] = (int)s->steps;
+    cudnnStatus_t code =
+        c->SetRNNDataDescriptor(*out, s->type, s->layout, (int)s->steps, (int)s->batch, (int)s->width, lengths, NULL);
+    mmrec_alloc(s->allocator, memory, count * sizeof(int), 0, MMREC_ALLOC_MEASURE);
+    return cudnn_check(code, "cudnnSetRNNDataDescriptor", error);
+}
+
+mmrec_status cudnn_fill_lengths(void *at, int64_t batch, int64_t steps, mmrec_error *error) {
+    const int32_t length = (int32_t)steps;
+    for (int64_t i = 0; i < batch; i++) MMREC_TRY(cuda_copy_in((int32_t *)at + i, &length, sizeof length, error));
     return MMREC_OK;
 }

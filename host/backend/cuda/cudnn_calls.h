@@ -1,4 +1,5 @@
-/* cuDNN as the yardstick (lstm.c) uses it: loaded at the first request, a handle on the backend's stream. */
+/* cuDNN as the yardstick (lstm.c) and the ops `lstm` and `gru` (cudnn_rnn.c) use it: loaded at the first request, a
+ * handle on the backend's stream. */
 #ifndef MMREC_CUDNN_CALLS_H
 #define MMREC_CUDNN_CALLS_H
 
@@ -17,6 +18,7 @@
     CALL(CreateTensorDescriptor)                                                                                       \
     CALL(DestroyTensorDescriptor)                                                                                      \
     CALL(SetTensorNdDescriptor)                                                                                        \
+    CALL(GetTensorNdDescriptor)                                                                                        \
     CALL(CreateDropoutDescriptor)                                                                                      \
     CALL(DestroyDropoutDescriptor)                                                                                     \
     CALL(SetDropoutDescriptor)                                                                                         \
@@ -27,6 +29,7 @@
     CALL(DestroyRNNDataDescriptor)                                                                                     \
     CALL(SetRNNDataDescriptor)                                                                                         \
     CALL(GetRNNWeightSpaceSize)                                                                                        \
+    CALL(GetRNNWeightParams)                                                                                           \
     CALL(GetRNNTempSpaceSizes)                                                                                         \
     CALL(RNNForward)                                                                                                   \
     CALL(RNNBackwardData_v8)                                                                                           \
@@ -44,5 +47,28 @@ mmrec_status cudnn_open(const cudnn_calls **calls, cudnnHandle_t *handle, mmrec_
 /* INTERNAL with cuDNN's own words for anything but success; NO_DEVICE where the device was lost on the way. */
 mmrec_status cudnn_check(cudnnStatus_t code, const char *call, mmrec_error *error) MMREC_MUST_CHECK;
 #define CUDNN_TRY(calls, name, error, ...) MMREC_TRY(cudnn_check((calls)->name(__VA_ARGS__), "cudnn" #name, (error)))
+
+/* ---- what both describe ---- */
+
+/* No dropout: neither keeps anything for it. */
+mmrec_status cudnn_make_dropout(const cudnn_calls *calls, cudnnHandle_t handle, cudnnDropoutDescriptor_t *out,
+                                mmrec_error *error) MMREC_MUST_CHECK;
+
+/* Packed states, (1, batch, width). */
+mmrec_status cudnn_make_state(const cudnn_calls *calls, cudnnDataType_t type, int64_t batch, int64_t width,
+                              cudnnTensorDescriptor_t *out, mmrec_error *error) MMREC_MUST_CHECK;
+
+/* Sequences that are all `steps` long, (batch, steps, width) or (steps, batch, width). */
+typedef struct cudnn_sequences {
+    cudnnDataType_t type;
+    cudnnRNNDataLayout_t layout;
+    int64_t batch, steps, width;
+    mmrec_allocator *allocator; /* of their lengths, for the moment of the call */
+} cudnn_sequences;
+mmrec_status cudnn_make_sequences(const cudnn_calls *calls, const cudnn_sequences *sequences,
+                                  cudnnRNNDataDescriptor_t *out, mmrec_error *error) MMREC_MUST_CHECK;
+
+/* The same lengths in device memory, one after the other. */
+mmrec_status cudnn_fill_lengths(void *at, int64_t batch, int64_t steps, mmrec_error *error) MMREC_MUST_CHECK;
 
 #endif

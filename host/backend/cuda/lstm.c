@@ -57,30 +57,13 @@ static struct lstm {
 
 static cudnnDataType_t value_type(void) { return lstm.request.bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF; }
 
-static mmrec_status describe_lengths(mmrec_error *error) {
-    const mmrec_lstm_request *r = &lstm.request;
-    void *memory = NULL;
-    size_t bytes = (size_t)r->batch * sizeof(int);
-    MMREC_TRY(mmrec_alloc_zero(r->allocator, (size_t)r->batch, sizeof(int), MMREC_ALLOC_MEASURE, &memory, error));
-    int *lengths = memory;
-    for (int64_t i = 0; i < r->batch; i++) lengths[i] = (int)r->steps;
-    cudnnStatus_t code =
-        lstm.calls->SetRNNDataDescriptor(lstm.sequence, value_type(), CUDNN_RNN_DATA_LAYOUT_SEQ_MAJOR_PACKED,
-                                         (int)r->steps, (int)r->batch, (int)r->width, lengths, NULL);
-    mmrec_alloc(r->allocator, memory, bytes, 0, MMREC_ALLOC_MEASURE);
-    return cudnn_check(code, "cudnnSetRNNDataDescriptor", error);
-}
-
 static mmrec_status describe(mmrec_error *error) {
     const mmrec_lstm_request *r = &lstm.request;
-    int width = (int)r->width, batch = (int)r->batch;
-    int dims[3] = {1, batch, width}, strides[3] = {batch * width, width, 1};
-    CUDNN_TRY(lstm.calls, CreateDropoutDescriptor, error, &lstm.dropout);
-    CUDNN_TRY(lstm.calls, SetDropoutDescriptor, error, lstm.dropout, lstm.handle, 0, NULL, 0, 0);
-    CUDNN_TRY(lstm.calls, CreateTensorDescriptor, error, &lstm.state);
-    CUDNN_TRY(lstm.calls, SetTensorNdDescriptor, error, lstm.state, value_type(), 3, dims, strides);
-    CUDNN_TRY(lstm.calls, CreateRNNDataDescriptor, error, &lstm.sequence);
-    return describe_lengths(error);
+    const cudnn_sequences sequences = {
+        value_type(), CUDNN_RNN_DATA_LAYOUT_SEQ_MAJOR_PACKED, r->batch, r->steps, r->width, r->allocator};
+    MMREC_TRY(cudnn_make_dropout(lstm.calls, lstm.handle, &lstm.dropout, error));
+    MMREC_TRY(cudnn_make_state(lstm.calls, value_type(), r->batch, r->width, &lstm.state, error));
+    return cudnn_make_sequences(lstm.calls, &sequences, &lstm.sequence, error);
 }
 
 static mmrec_status describe_algorithm(algorithm *a, mmrec_error *error) {
@@ -163,19 +146,12 @@ static mmrec_status fill(piece which, float scale, uint64_t seed, mmrec_error *e
     return MMREC_OK;
 }
 
-static mmrec_status fill_lengths(mmrec_error *error) {
-    const int32_t steps = (int32_t)lstm.request.steps;
-    for (int64_t i = 0; i < lstm.request.batch; i++)
-        MMREC_TRY(cuda_copy_in(lstm.at[PIECE_LENGTHS] + (size_t)i * sizeof steps, &steps, sizeof steps, error));
-    return MMREC_OK;
-}
-
 static mmrec_status fill_all(mmrec_error *error) {
     static const piece values[] = {PIECE_X, PIECE_DY, PIECE_H, PIECE_C};
     uint64_t seed = lstm.request.seed * PIECES;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) MMREC_TRY(fill(values[i], 1, seed + values[i], error));
     MMREC_TRY(fill(PIECE_WEIGHTS, 1 / sqrtf((float)lstm.request.width), seed + PIECE_WEIGHTS, error));
-    return fill_lengths(error);
+    return cudnn_fill_lengths(lstm.at[PIECE_LENGTHS], lstm.request.batch, lstm.request.steps, error);
 }
 
 /* ---- running ---- */
