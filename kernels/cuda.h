@@ -41,6 +41,7 @@ typedef struct mmrec_cuda {
     unsigned *barrier;       /* device address: words of grid barriers (simt_grid_sync), no arrivals in between */
     bool tf32;               /* float products may round their factors to 10 bits */
     mmrec_recurrence_regime recurrence; /* as asked for by the user */
+    mmrec_rnn_choice rnn;
     bool self_check;
     uint64_t spin_limit; /* rounds after which a waiting block gives up */
 } mmrec_cuda;
@@ -64,10 +65,15 @@ typedef struct mmrec_cuda_op {
 mmrec_status mmrec_cuda_gemm(const mmrec_view *a, bool transpose_a, const mmrec_view *b, bool transpose_b,
                              const mmrec_view *c, const void *bias, bool accumulate, mmrec_error *error);
 
-/* device_words.cu: c[r][i] = row[i] [+ c[r][i]], both float or both bf16; a word of device memory set in stream order.
- */
+/* device_words.cu: c = from [+ c], views of one shape, both float or both bf16; the same where one row is all rows of
+ * `from`; a word of device memory set in stream order. */
+mmrec_status mmrec_cuda_put(const mmrec_view *c, const mmrec_view *from, bool accumulate, mmrec_error *error);
 mmrec_status mmrec_cuda_put_row(const mmrec_view *c, const void *row, bool accumulate, mmrec_error *error);
 mmrec_status mmrec_cuda_set_word(uint64_t *at, uint64_t value, mmrec_error *error);
+
+/* Has cuDNN run a call of `lstm` or `gru` where --rnn says so (host/backend/cuda/rnn.c). Not `done`: it is for the
+ * kernels. */
+mmrec_status mmrec_cuda_rnn(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, bool *done, mmrec_error *error);
 
 /* The backend's `adamw`: one launch (adamw.cu). */
 mmrec_status mmrec_cuda_adamw(const mmrec_adamw_call *call, mmrec_error *error);
