@@ -21,6 +21,8 @@
  * The slopes lie in the order a_n, r, z, b_n: the last three are those of Wh's rows, in one piece and in their order,
  * so that a step backward is one product. Wi's rows then take two.
  *
+ * cuDNN has the call instead where --rnn says so and it takes it (host/backend/cuda/rnn.c).
+ *
  * The products are cuBLASLt's (mmrec_cuda_gemm), but for that of a step of few units, which is ours: rnn.cuh has both
  * ways, the order of sums, and what a block, warp and thread do. The cell is the same code in both. */
 #include "rnn_layer.cuh"
@@ -108,6 +110,9 @@ struct gru_backward {
 };
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
+    bool done = false;
+    MMREC_TRY(mmrec_cuda_rnn(MMREC_OP_gru, MMREC_FORWARD, call, &done, error));
+    if (done) return MMREC_OK;
     rnn_job job = rnn_job_of(call, gru, MMREC_FORWARD);
     MMREC_TRY(rnn_check(job, error));
     gru_forward cell = {rnn_input_of(job), matrix_of<const float>(call->in[RNN_IN_H0]),
@@ -117,6 +122,9 @@ static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
+    bool done = false;
+    MMREC_TRY(mmrec_cuda_rnn(MMREC_OP_gru, MMREC_BACKWARD, call, &done, error));
+    if (done) return MMREC_OK;
     rnn_job job = rnn_job_of(call, gru, MMREC_BACKWARD);
     MMREC_TRY(rnn_check(job, error));
     gru_backward cell = {matrix_of<const float>(call->in[RNN_IN_H0]),

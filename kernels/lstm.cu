@@ -19,6 +19,8 @@
  *   gates, cells     (B T, 4 H), (B T, H)   float, saved: what was applied, and c; absent where no backward call
  * follows scratch          host/ops/rnn_device.h
  *
+ * cuDNN has the call instead where --rnn says so and it takes it (host/backend/cuda/rnn.c).
+ *
  * The products are cuBLASLt's (mmrec_cuda_gemm), but for that of a step of few units, which is ours: rnn.cuh has both
  * ways, the order of sums, and what a block, warp and thread do. The cell is the same code in both. tanh(c) is made
  * again backward, which costs one tanh a unit instead of 4 bytes. */
@@ -111,6 +113,9 @@ struct lstm_backward {
 };
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
+    bool done = false;
+    MMREC_TRY(mmrec_cuda_rnn(MMREC_OP_lstm, MMREC_FORWARD, call, &done, error));
+    if (done) return MMREC_OK;
     rnn_job job = rnn_job_of(call, lstm, MMREC_FORWARD);
     MMREC_TRY(rnn_check(job, error));
     lstm_forward cell = {rnn_input_of(job),
@@ -125,6 +130,9 @@ static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
+    bool done = false;
+    MMREC_TRY(mmrec_cuda_rnn(MMREC_OP_lstm, MMREC_BACKWARD, call, &done, error));
+    if (done) return MMREC_OK;
     rnn_job job = rnn_job_of(call, lstm, MMREC_BACKWARD);
     MMREC_TRY(rnn_check(job, error));
     lstm_backward cell = {matrix_of<const float>(call->in[IN_C0]),

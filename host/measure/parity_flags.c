@@ -25,6 +25,9 @@ const char mmrec_parity_help[] = "Usage: mmrec-parity [OPTION]... FILE...\n"
                                  "  --tf32 on|off        On a GPU: products may round to TF32 (default: off)\n"
                                  "  --recurrence auto|cluster|grid|barrier|graph\n"
                                  "                       On a GPU: kernel of the recurrence (default: auto)\n"
+                                 "  --rnn auto|cudnn|kernels\n"
+                                 "                       On a GPU: what runs LSTM and GRU layers (default: auto,\n"
+                                 "                       our kernels)\n"
                                  "  --self-check on|off  On a GPU: check the kernel that auto picks (default: on)\n"
                                  "  --tolerance X        Largest relative error of every tensor (default: 1e-6 on\n"
                                  "                       ref; else 1e-5 for outputs and 1e-4 for gradients,\n"
@@ -39,9 +42,25 @@ const char mmrec_parity_help[] = "Usage: mmrec-parity [OPTION]... FILE...\n"
                                  "Exit status: 0 all within tolerance; 1 a tensor is not; 2 usage, file or memory;\n"
                                  "77 no GPU, or it was lost.\n";
 
-enum { BACKEND, DTYPE, HEM, RECOMPUTE, GRAPHS, TF32, RECURRENCE, SELF_CHECK, TOLERANCE, THREADS, VERSION, HELP, FLAGS };
-static const char *const names[FLAGS] = {"backend",    "dtype",      "hem",       "recompute", "graphs",  "tf32",
-                                         "recurrence", "self-check", "tolerance", "threads",   "version", "help"};
+enum {
+    BACKEND,
+    DTYPE,
+    HEM,
+    RECOMPUTE,
+    GRAPHS,
+    TF32,
+    RECURRENCE,
+    RNN,
+    SELF_CHECK,
+    TOLERANCE,
+    THREADS,
+    VERSION,
+    HELP,
+    FLAGS
+};
+static const char *const names[FLAGS] = {"backend", "dtype",      "hem", "recompute",  "graphs",
+                                         "tf32",    "recurrence", "rnn", "self-check", "tolerance",
+                                         "threads", "version",    "help"};
 
 static mmrec_status on_off(const char *flag, const char *text, bool *out, mmrec_error *error) {
     *out = strcmp(text, "on") == 0;
@@ -62,6 +81,15 @@ static mmrec_status regime(const char *text, mmrec_recurrence_regime *out, mmrec
         if (strcmp(text, regimes[i]) == 0) return MMREC_OK;
     }
     MMREC_FAIL(error, MMREC_USAGE, "--recurrence must be auto, cluster, grid, barrier or graph, not '%.60s'", text);
+}
+
+static mmrec_status rnn(const char *text, mmrec_rnn_choice *out, mmrec_error *error) {
+    static const char *const choices[MMREC_RNN_CHOICES] = {"auto", "cudnn", "kernels"};
+    for (int i = 0; i < MMREC_RNN_CHOICES; i++) {
+        *out = (mmrec_rnn_choice)i;
+        if (strcmp(text, choices[i]) == 0) return MMREC_OK;
+    }
+    MMREC_FAIL(error, MMREC_USAGE, "--rnn must be auto, cudnn or kernels, not '%.60s'", text);
 }
 
 static mmrec_status take_number(int flag, const char *text, mmrec_parity_options *options, mmrec_error *error) {
@@ -96,6 +124,8 @@ static mmrec_status take(int flag, const char *text, mmrec_parity_arguments *out
         return on_off(names[flag], text, &out->device.tf32, error);
     case RECURRENCE:
         return regime(text, &out->device.recurrence, error);
+    case RNN:
+        return rnn(text, &out->device.rnn, error);
     case SELF_CHECK:
         status = on_off(names[flag], text, &on, error);
         out->device.no_self_check = !on;

@@ -38,8 +38,14 @@ typedef enum mmrec_recurrence_regime {
     MMREC_RECURRENCE_GRAPH, MMREC_RECURRENCE_REGIMES
 } mmrec_recurrence_regime;
 
+/* What runs `lstm` and `gru` (docs/cuda.md). */
+typedef enum mmrec_rnn_choice {
+    MMREC_RNN_AUTO, MMREC_RNN_CUDNN, MMREC_RNN_KERNELS, MMREC_RNN_CHOICES
+} mmrec_rnn_choice;
+
 /* The yardstick of the recurrence: cuDNN's LSTM, one layer in one direction, without an input product, with random
- * weights and sequences. There is one at a time. cuDNN is loaded by the first create, and by nothing else. */
+ * weights and sequences. There is one at a time. cuDNN is loaded by the first create, or where it runs `lstm` and `gru`,
+ * and by nothing else. */
 typedef struct mmrec_lstm_request {
     int64_t width, batch, steps;
     bool bf16; /* of weights and values: bfloat16, else half; sums are float */
@@ -103,6 +109,8 @@ typedef struct mmrec_device {
     void (*profiler)(bool on);  /* cudaProfilerStart and Stop */
     /* Sets the regime of the calls that follow and gives the one before; what graphs have recorded stays. */
     mmrec_recurrence_regime (*recurrence)(mmrec_recurrence_regime regime);
+    /* The same for what runs `lstm` and `gru`; a backward call goes with a forward call of the same setting. */
+    mmrec_rnn_choice (*rnn)(mmrec_rnn_choice choice);
     mmrec_lstm lstm;
 } mmrec_device;
 
@@ -167,6 +175,7 @@ mmrec_status mmrec_backend_stores(const mmrec_backend *backend, mmrec_dtype stor
 typedef struct mmrec_device_options {
     bool tf32;                          /* float products may round their factors to TF32 */
     mmrec_recurrence_regime recurrence; /* which kernel runs the recurrence (docs/recurrence.md) */
+    mmrec_rnn_choice rnn;               /* what runs `lstm` and `gru` (docs/cuda.md) */
     bool no_self_check;                 /* trust `auto` without the check on first use */
 } mmrec_device_options;
 void mmrec_backend_device_options(const mmrec_device_options *options);

@@ -57,7 +57,7 @@ for backend in cpu auto; do
   rm -f "$work"/ld.*
 done
 
-# cuDNN: loaded where something is compared with it, and by nothing else; without it the rest runs.
+# cuDNN: loaded where something is compared with it or computed by it, and by nothing else; without it the rest runs.
 if [ "$mode" = emulated ]; then
   size="B=1 T=2 D=3"
   recurrence="--backend cuda --op recurrence --quiet --threads 1"
@@ -77,6 +77,26 @@ if [ "$mode" = emulated ]; then
   # shellcheck disable=SC2086
   expect 0 "recurrence against cudnn-lstm-fp16: n/a (no cuDNN: $work/none.so: cannot open" env MMREC_CUDNN="$work/none.so" \
     "$bin/mmrec-bench" $recurrence --at "$size" --against cudnn-lstm-fp16
+  # Or where it runs layers.
+  layers=$source/tests/golden/fixtures/lstm.safetensors
+  for rnn in auto kernels cudnn; do
+    MMREC_CUDNN=$cudnn LD_DEBUG=files LD_DEBUG_OUTPUT="$work/ld" "$bin/mmrec-parity" --backend cuda --rnn $rnn "$layers" \
+      >"$work/out" 2>&1 || fault "--rnn $rnn: $(tail -1 "$work/out")"
+    loaded=no
+    cat "$work"/ld.* | grep -q 'calling init:.*cudnn' && loaded=yes
+    case $rnn$loaded in
+    autono | kernelsno | cudnnyes) ;;
+    *) fault "--rnn $rnn: cuDNN loaded: $loaded" ;;
+    esac
+    rm -f "$work"/ld.*
+  done
+  expect 2 "mmrec-parity: no cuDNN: $work/none.so: cannot open" env MMREC_CUDNN="$work/none.so" \
+    "$bin/mmrec-parity" --backend cuda --rnn cudnn "$layers"
+  expect 2 "no cuDNN: the device is emulated; use --rnn kernels" "$bin/mmrec-parity" --backend cuda --rnn cudnn "$layers"
+  expect 0 "all within tolerance" "$bin/mmrec-parity" --backend cuda --rnn cudnn "$fixture"
+  # shellcheck disable=SC2086
+  expect 1 "no cuDNN: the device is emulated; use --rnn kernels" "$bin/mmrec-bench" --backend cuda --op lstm \
+    --at "B=1 X=2 D=3 H=2" --quiet --threads 1 --rnn cudnn
   # shellcheck disable=SC2086
   expect 0 "recurrence against grid-barrier: n/a (emulated)" "$bin/mmrec-bench" $recurrence --at "$size" --against grid-barrier
 fi

@@ -39,6 +39,7 @@ typedef struct subject {
     bool fast;                    /* run def->fast where there is one */
     const mmrec_backend *backend; /* NULL: call def's functions; else a device backend, which runs `op` */
     mmrec_op_id op;
+    bool saves_elsewhere; /* saved tensors may stay unwritten: the backend keeps what backward needs */
 } subject;
 
 /* Numbers of one sample, the same for every subject: all representable in float, and in bf16 (`round_values`) where

@@ -1,11 +1,12 @@
 /* ops_harness --answers FOLDER [--op NAME] [--op-library FILE] [--first]
- * ops_harness --backend cuda [--dtype bf16] [--recurrence REGIME] [--op NAME [--sample TEXT]] [--most MFLOP]
- *             [--hash FILE] [--first]
+ * ops_harness --backend cuda [--dtype bf16] [--recurrence REGIME] [--rnn cudnn] [--op NAME [--sample TEXT]]
+ *             [--most MFLOP] [--hash FILE] [--first]
  *
  * --answers FOLDER   where <op>.txt with known answers lie
  * --backend cuda     only what runs on the device, against the double reference
  * --dtype bf16       what calls store, float32 without it: inputs are numbers of bf16, the same for the reference
  * --recurrence ...   auto (default), cluster, grid, barrier or graph: which kernels run it
+ * --rnn cudnn        cuDNN runs lstm and gru: what they save it keeps in its own memory
  * --op NAME          only this op
  * --sample TEXT      at this size instead of its samples
  * --most MFLOP       samples that need more on the device, both passes together, are left out by name
@@ -82,6 +83,8 @@ static bool read_options(int argc, char **argv, options *o) {
             o->hash = value;
         else if ((value = value_of(argc, argv, &i, "--dtype")) && strcmp(value, "bf16") == 0)
             o->bf16 = true;
+        else if ((value = value_of(argc, argv, &i, "--rnn")) && strcmp(value, "cudnn") == 0)
+            o->device.rnn = MMREC_RNN_CUDNN;
         else if (strcmp(argv[i], "--first") == 0)
             o->first = true;
         else if (!(value = value_of(argc, argv, &i, "--recurrence")) || !read_regime(value, &o->device.recurrence))
@@ -249,7 +252,9 @@ static bool check_device_op(mmrec_allocator *allocator, const subject *device, c
 static int check_device(mmrec_allocator *allocator, const options *o) {
     int failed = 0, ops = 0;
     mmrec_error error = {0};
-    subject device = {.name = o->bf16 ? "cuda bf16" : o->backend, .dtype = o->bf16 ? MMREC_BF16 : MMREC_F32};
+    subject device = {.name = o->bf16 ? "cuda bf16" : o->backend,
+                      .dtype = o->bf16 ? MMREC_BF16 : MMREC_F32,
+                      .saves_elsewhere = o->device.rnn == MMREC_RNN_CUDNN};
     mmrec_backend_device_options(&o->device);
     mmrec_status status = mmrec_backend_find(o->backend, &device.backend, &error);
     if (status != MMREC_OK) {
@@ -288,10 +293,9 @@ static int check_table(mmrec_allocator *allocator, const options *o) {
 int main(int argc, char **argv) {
     options o = {0};
     if (!read_options(argc, argv, &o) || (o.op && mmrec_op_find(o.op) == MMREC_OP_NONE)) {
-        fprintf(stderr,
-                "usage: ops_harness --answers FOLDER [--op NAME [--op-library FILE]] [--first]\n"
-                "       ops_harness --backend cuda [--dtype bf16] [--recurrence REGIME] [--op NAME [--sample TEXT]] "
-                "[--most MFLOP] [--hash FILE] [--first]\n");
+        fprintf(stderr, "usage: ops_harness --answers FOLDER [--op NAME [--op-library FILE]] [--first]\n"
+                        "       ops_harness --backend cuda [--dtype bf16] [--recurrence REGIME] [--rnn cudnn] "
+                        "[--op NAME [--sample TEXT]] [--most MFLOP] [--hash FILE] [--first]\n");
         return 2;
     }
     mmrec_allocator allocator = {0};

@@ -44,15 +44,27 @@ mmrec_status cuda_capture_end(void **graph, mmrec_error *error);
 void cuda_capture_abandon(void);
 mmrec_status cuda_graph_launch(void *graph, mmrec_error *error);
 void cuda_graph_destroy(void *graph);
+bool cuda_capturing(void);
 uint64_t cuda_launches(void);
 void cuda_count_launches(uint64_t kernels);
 
-/* lstm.c, or no_cudnn.c in a build without cuDNN; close gives back cuDNN's handle */
+/* lstm.c, or no_cudnn.c in a build without cuDNN */
 mmrec_status cuda_lstm_create(const mmrec_lstm_request *request, mmrec_lstm_info *info, mmrec_error *error);
 mmrec_status cuda_lstm_prepare(mmrec_pass pass, mmrec_error *error);
 mmrec_status cuda_lstm_run(mmrec_pass pass, mmrec_error *error);
 void cuda_lstm_destroy(void);
-void cuda_lstm_close(void);
+
+/* rnn.c: whether a tensor that is there lies as cuDNN wants it */
+bool cuda_rnn_packed(const mmrec_view *view);
+
+/* cudnn_rnn.c and cudnn_slots.c, or no_cudnn.c: a call of `lstm` or `gru` by cuDNN. What it keeps from forward to
+ * backward is forgotten with the memory that the call's tensors lie in. */
+mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, mmrec_error *error);
+void cuda_rnn_forget(const void *memory, size_t bytes);
+void cuda_rnn_free(void);
+
+/* cudnn.c, or no_cudnn.c: gives back cuDNN's handle */
+void cuda_cudnn_close(void);
 
 /* gemm.c */
 mmrec_status cuda_gemm_open(mmrec_error *error);

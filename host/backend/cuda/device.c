@@ -27,6 +27,12 @@ static mmrec_recurrence_regime use_regime(mmrec_recurrence_regime regime) {
     return before;
 }
 
+static mmrec_rnn_choice use_rnn(mmrec_rnn_choice choice) {
+    mmrec_rnn_choice before = cuda_state.rnn;
+    cuda_state.rnn = choice;
+    return before;
+}
+
 mmrec_device cuda_device = {.copy_in = cuda_copy_in,
                             .copy_out = cuda_copy_out,
                             .capture_begin = cuda_capture_begin,
@@ -48,6 +54,7 @@ mmrec_device cuda_device = {.copy_in = cuda_copy_in,
                             .gemm = cuda_gemm_record,
                             .profiler = cuda_profiler,
                             .recurrence = use_regime,
+                            .rnn = use_rnn,
                             .lstm = {cuda_lstm_create, cuda_lstm_prepare, cuda_lstm_run, cuda_lstm_destroy}};
 
 /* ---- ops ---- */
@@ -177,7 +184,8 @@ static mmrec_status open_device(mmrec_error *error) {
 static void close_device(void) {
     cuda_release();
     cuda_lstm_destroy();
-    cuda_lstm_close();
+    cuda_rnn_free();
+    cuda_cudnn_close();
     cuda_gemm_close();
     cuda_flush_free();
     cuda_free_own(words, words ? WORDS_BYTES : 0);
@@ -194,6 +202,7 @@ static mmrec_status module_open(const mmrec_device_options *options, const mmrec
     MMREC_TRY(cuda_usable(error));
     cuda_state.tf32 = options->tf32;
     cuda_state.recurrence = options->recurrence;
+    cuda_state.rnn = options->rnn;
     cuda_state.self_check = !options->no_self_check;
     cuda_state.spin_limit = SPIN_LIMIT;
     mmrec_status status = open_device(error);

@@ -15,6 +15,8 @@ static bool capturing;
 uint64_t cuda_launches(void) { return launches; }
 void cuda_count_launches(uint64_t kernels) { launches += kernels; }
 
+bool cuda_capturing(void) { return capturing; }
+
 static captured *free_place(void) {
     for (int i = 0; i < GRAPHS; i++) {
         if (!table[i].exec) return &table[i];

@@ -43,6 +43,7 @@ mmrec_status cuda_alloc(mmrec_allocator *allocator, mmrec_arena arena, size_t by
 
 void cuda_free(mmrec_allocator *allocator, mmrec_arena arena, void *memory, size_t bytes) {
     (void)allocator;
+    cuda_rnn_forget(memory, bytes);
     release(&counts[arena], memory, bytes);
 }
 

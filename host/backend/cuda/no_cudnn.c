@@ -1,4 +1,4 @@
-/* In the place of cudnn.c and lstm.c where the build found no cudnn.h. */
+/* In the place of what needs cudnn.h where the build found none. */
 #include "cuda_impl.h"
 
 mmrec_status cuda_lstm_create(const mmrec_lstm_request *request, mmrec_lstm_info *info, mmrec_error *error) {
@@ -16,4 +16,18 @@ mmrec_status cuda_lstm_run(mmrec_pass pass, mmrec_error *error) { return cuda_ls
 
 void cuda_lstm_destroy(void) {}
 
-void cuda_lstm_close(void) {}
+mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, mmrec_error *error) {
+    (void)op;
+    (void)pass;
+    (void)call;
+    MMREC_FAIL(error, MMREC_UNSUPPORTED, "no cuDNN: built without it; use --rnn kernels");
+}
+
+void cuda_rnn_forget(const void *memory, size_t bytes) {
+    (void)memory;
+    (void)bytes;
+}
+
+void cuda_rnn_free(void) {}
+
+void cuda_cudnn_close(void) {}
