@@ -85,7 +85,7 @@ static bool swept(const mmrec_options *options, mmrec_option_id id) {
 static void put_given(const printer *p, mmrec_option_id id) {
     const mmrec_option_def *def = mmrec_option_get(id);
     const mmrec_option_value *value = &p->options->value[id];
-    char line[LONGEST_LINE + 1], note[LONGEST_LINE + 1], text[LONGEST_COMMENT];
+    char line[LONGEST_LINE + 1], note[sizeof "# " + LONGEST_LINE], text[LONGEST_COMMENT];
     bool off = mmrec_option_for_line(id) || (def->yields && value->source == MMREC_SOURCE_DEFAULT);
     for (int i = 0; i < value->count; i++) {
         bool fits = write_pair(line, def->flag, value->text[i]) && (!off || strlen(line) + 2 <= LONGEST_LINE);

@@ -191,7 +191,7 @@ mmrec_time_unit mmrec_time_unit_for(double smallest_ns) {
 
 const char *mmrec_time_text(const mmrec_row_figures *f, double share, mmrec_time_unit unit,
                             char text[MMREC_UNITS_TEXT]) {
-    char half[MMREC_UNITS_TEXT] = "n/a";
+    char half[MMREC_UNITS_TEXT / 2] = "n/a";
     if (f->has_interval) snprintf(half, sizeof half, "%.3f", share * f->half_width_ns / unit.ns);
     snprintf(text, MMREC_UNITS_TEXT, "%.3f \xc2\xb1 %s", share * f->median_ns / unit.ns, half);
     return text;

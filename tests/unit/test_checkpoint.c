@@ -194,7 +194,7 @@ static void cleared_memory_is_used_again(void **state) {
     for (int round = 0; round < 4; round++) {
         mmrec_checkpoint_clear(c);
         for (int i = 0; i < 3; i++) {
-            char name[10];
+            char name[12];
             (void)snprintf(name, sizeof name, "%d", i);
             values[0] = round;
             mmrec_shape *shape = &shapes[round == 3 ? 2 - i : i];

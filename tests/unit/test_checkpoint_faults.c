@@ -206,7 +206,7 @@ static mmrec_status put_all(mmrec_checkpoint *c, mmrec_error *error) {
     double values[40] = {1};
     mmrec_shape shape = mmrec_shape1(40);
     for (int i = 0; i < 3; i++) {
-        char name[10];
+        char name[12];
         (void)snprintf(name, sizeof name, "%d", i);
         MMREC_TRY(mmrec_checkpoint_put(c, name, MMREC_SAFETENSORS_F32, &shape, values, error));
         MMREC_TRY(mmrec_checkpoint_put_whole(c, name, i, error));

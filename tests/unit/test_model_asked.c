@@ -49,7 +49,7 @@ static void test_growth_is_the_largest_multiplier(void **state) {
         must(mmrec_exec_run(r.exec, MMREC_PHASE_FORWARD, &error), &error);
         if (run.gradient) must(mmrec_exec_run(r.exec, MMREC_PHASE_BACKWARD, &error), &error);
         for (int layer = 0; layer < 2; layer++) {
-            char name[16];
+            char name[20];
             snprintf(name, sizeof name, "growth.%d", layer);
             read_named(&r, name, &growth, 1);
             if (!(fabs(growth - expected[layer]) <= 1e-14)) fail_msg("%s: %.17g, %.17g", name, growth, expected[layer]);

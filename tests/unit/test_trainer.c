@@ -207,7 +207,7 @@ static void own_run(rig *own, training *r, int64_t batch, uint64_t seed) {
     must(mmrec_exec_write_ids(own->exec, mmrec_graph_find(own->graph, "ids"), ids, 24, &error), &error);
     must(mmrec_exec_write_ids(own->exec, mmrec_graph_find(own->graph, "targets"), targets, 24, &error), &error);
     for (int layer = 0; layer < 2; layer++) {
-        char name[16];
+        char name[20];
         snprintf(name, sizeof name, "state.%d.h", layer);
         must(mmrec_exec_write(own->exec, mmrec_graph_find(own->graph, name), zeros, 36, &error), &error);
     }
