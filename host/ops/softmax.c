@@ -54,30 +54,47 @@ static inline __attribute__((always_inline)) int64_t exp_vectors(const float *x,
     return d;
 }
 
-static void fast_row(const float *restrict x, const float *next, float *restrict y, int64_t width) {
+/* y = scale e, past the caches where `stream`; e may be y. */
+static void put_scaled(const float *e, float scale, float *y, int64_t width, bool stream) {
+    int64_t d = 0, before = row_before(y, width);
+    for (; d < before; d++) y[d] = e[d] * scale;
+    for (; d + ROW_LANES <= width; d += ROW_LANES) row_put(y + d, row_at(e + d) * scale, stream);
+    for (; d < width; d++) y[d] = e[d] * scale;
+}
+
+/* The exponentials wait for their sum in e: y itself, or other memory where y is not to come into the caches. */
+static void fast_row(const float *restrict x, const float *next, float *e, float *y, int64_t width, bool stream) {
     float top = x[0];
 #pragma omp simd reduction(max : top)
     for (int64_t d = 0; d < width; d++) top = x[d] > top ? x[d] : top;
     row_vec part[ROW_VECTORS] = {{0}};
-    int64_t d = exp_vectors(x, next, y, top, 0, width, part, ROW_VECTORS);
-    d = exp_vectors(x, next, y, top, d, width, part, 1);
+    int64_t d = exp_vectors(x, next, e, top, 0, width, part, ROW_VECTORS);
+    d = exp_vectors(x, next, e, top, d, width, part, 1);
     float sum = row_total(part);
     for (; d < width; d++) {
-        float e = fast_exp_belowf(x[d] - top);
-        y[d] = e;
-        sum += e;
+        e[d] = fast_exp_belowf(x[d] - top);
+        sum += e[d];
     }
-    float scale = 1.0f / sum;
-    for (d = 0; d < width; d++) y[d] *= scale;
+    put_scaled(e, 1.0f / sum, y, width, stream);
 }
+
+/* Exponentials that a thread keeps beside the row they come from, in a first cache of 32 KiB. */
+enum { ROW_HELD = 4096 };
 
 static mmrec_status fast_forward(const mmrec_op_call *call, mmrec_error *error) {
     (void)error;
     int64_t rows = mmrec_shape_rows(&call->in[0].shape), width = MMREC_SIZE(call->sizes, D);
-#pragma omp parallel for num_threads(call->sizes->threads) schedule(static) if (rows * width > FAST_SERIAL)
-    for (int64_t r = 0; r < rows; r++) {
-        const float *next = view_row(&call->in[0], fast_min(r + 1, rows - 1));
-        fast_row(view_row(&call->in[0], r), next, view_row(&call->out[0], r), width);
+    bool stream = rows * width >= ROW_STREAM && width <= ROW_HELD;
+#pragma omp parallel num_threads(call->sizes->threads) if (rows * width > FAST_SERIAL)
+    {
+        float held[ROW_HELD];
+#pragma omp for schedule(static) nowait
+        for (int64_t r = 0; r < rows; r++) {
+            const float *next = view_row(&call->in[0], fast_min(r + 1, rows - 1));
+            float *y = view_row(&call->out[0], r);
+            fast_row(view_row(&call->in[0], r), next, stream ? held : y, y, width, stream);
+        }
+        row_fence(stream);
     }
     return MMREC_OK;
 }
