@@ -1,5 +1,5 @@
 /* What every model beside MM-Rec is held to, whichever suite asks: parameters, configurations and runs that are
- * refused, gradients against differences, one function whatever way it is run, places of dropout. */
+ * refused, gradients against differences, one function whatever way it is run. */
 #ifndef BASELINE_CHECKS_H
 #define BASELINE_CHECKS_H
 
@@ -148,27 +148,6 @@ static inline int assert_runs_agree(mmrec_model_kind kind, const char *config, c
     rig_end(&a);
     rig_end(&b);
     return again;
-}
-
-/* ---- dropout ---- */
-
-/* Marks the stream of every node that drops out, with probability `p` and a stream of its own; returns how many there
- * are. */
-static inline int dropping_nodes(const rig *r, double p, bool seen[64]) {
-    int found = 0;
-    for (int i = 0; i < mmrec_graph_node_count(r->graph); i++) {
-        mmrec_node_info info = mmrec_graph_node_info(r->graph, i);
-        const mmrec_op_def *def = mmrec_op_get(info.op, MMREC_VARIANT_F64);
-        int at = mmrec_op_attr(def, "p");
-        if (info.phase != MMREC_PHASE_FORWARD || at < 0 || info.sizes->attr[at] == 0) continue;
-        int stream = (int)info.sizes->attr[mmrec_op_attr(def, "stream")];
-        assert_true(info.sizes->attr[at] == p);
-        assert_in_range(stream, 0, 63);
-        assert_false(seen[stream]);
-        seen[stream] = true;
-        found++;
-    }
-    return found;
 }
 
 #endif

@@ -134,4 +134,26 @@ static inline void move_tensor(rig *r, mmrec_tensor t, double step, double *slop
     must(mmrec_exec_write(r->exec, t, values, count, &error), &error);
 }
 
+enum { MOST_STREAMS = 64 };
+
+/* Where the random numbers of a node that drops out come from, with probability `p` and a stream of its own: the node's
+ * layer and 1 for its stream, 0 for streams nobody has. Returns how many such nodes there are. */
+static inline int dropping_nodes(const rig *r, double p, int layer[MOST_STREAMS]) {
+    int found = 0;
+    memset(layer, 0, MOST_STREAMS * sizeof *layer);
+    for (int i = 0; i < mmrec_graph_node_count(r->graph); i++) {
+        mmrec_node_info info = mmrec_graph_node_info(r->graph, i);
+        const mmrec_op_def *def = mmrec_op_get(info.op, MMREC_VARIANT_F64);
+        int at = mmrec_op_attr(def, "p");
+        if (info.phase != MMREC_PHASE_FORWARD || at < 0 || info.sizes->attr[at] == 0) continue;
+        int stream = (int)info.sizes->attr[mmrec_op_attr(def, "stream")];
+        assert_true(info.sizes->attr[at] == p);
+        assert_in_range(stream, 0, MOST_STREAMS - 1);
+        assert_int_equal(layer[stream], 0);
+        layer[stream] = info.layer + 1;
+        found++;
+    }
+    return found;
+}
+
 #endif

@@ -1,18 +1,11 @@
 /* cuDNN's LSTM behind the backend's table, with a library of the test in cuDNN's place (fake_cudnn.c): that it is
  * loaded only when asked for, every refusal in one line, sizes and order of the calls, and that nothing is left. Only
  * on the emulated device: a real one would be given nonsense. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "cudnn_rig.h"
 #include "mmrec/backend.h"
 
 enum { WIDTH = 24, BATCH = 3, STEPS = 5, VALUE_BYTES = 2 };
@@ -39,15 +32,8 @@ static struct fake {
     const seen *seen;
 } fake;
 
-static void *symbol(void *library, const char *name) {
-    void *found = dlsym(library, name);
-    if (!found) fail_msg("the fake cuDNN has no %s", name);
-    return found;
-}
-
 static void open_fake(void) {
-    void *library = dlopen(MMREC_FAKE_CUDNN, RTLD_NOW | RTLD_LOCAL);
-    if (!library) fail_msg("%s", dlerror());
+    void *library = fake_library();
     fake = (struct fake){symbol(library, "fake_cudnn_fails"),      symbol(library, "fake_cudnn_journal"),
                          symbol(library, "fake_cudnn_version"),    symbol(library, "fake_cudnn_weight_bytes"),
                          symbol(library, "fake_cudnn_work_bytes"), symbol(library, "fake_cudnn_reserve_bytes"),
@@ -56,11 +42,7 @@ static void open_fake(void) {
 
 static void set_failures(const char *what) { strcpy(fake.fails, what); }
 
-static int count_calls(const char *name) {
-    int count = 0;
-    for (const char *at = fake.journal; (at = strstr(at, name)); at += strlen(name)) count++;
-    return count;
-}
+static int count_calls(const char *name) { return count_in(fake.journal, name); }
 
 /* ---- around every test ---- */
 

@@ -2,18 +2,11 @@
  * is loaded when, which calls it gets, every refusal in words, memory, recording. That the numbers are right is for
  * ops_harness --rnn cudnn and for mmrec-parity; here both ways of running a call are compared. Only on the emulated
  * device. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "cudnn_rig.h"
 #include "mmrec/backend.h"
 
 enum { ARENA_BYTES = 1 << 18, LSTM_WEIGHTS = 3, GRU_WEIGHTS = 2, MOST_LAYERS = 64 };
@@ -29,15 +22,8 @@ static struct fake {
     int *alive, *math;
 } fake;
 
-static void *symbol(void *library, const char *name) {
-    void *found = dlsym(library, name);
-    if (!found) fail_msg("the fake cuDNN has no %s", name);
-    return found;
-}
-
 static void open_fake(void) {
-    void *library = dlopen(MMREC_FAKE_CUDNN, RTLD_NOW | RTLD_LOCAL);
-    if (!library) fail_msg("%s", dlerror());
+    void *library = fake_library();
     fake = (struct fake){symbol(library, "fake_cudnn_fails"), symbol(library, "fake_cudnn_journal"),
                          symbol(library, "fake_cudnn_alive"), symbol(library, "fake_cudnn_math")};
 }
@@ -47,11 +33,7 @@ static void set_failures(const char *what) {
     strcpy(fake.fails, what);
 }
 
-static int count_calls(const char *name) {
-    int count = 0;
-    for (const char *at = fake.journal; (at = strstr(at, name)); at += strlen(name)) count++;
-    return count;
-}
+static int count_calls(const char *name) { return count_in(fake.journal, name); }
 
 /* ---- a call in an arena of its own ---- */
 
