@@ -5,7 +5,7 @@
 
 /* Swaps the off-diagonal blocks of distance x distance in every 2 x 2 of them. */
 static inline __attribute__((always_inline)) void turn_pass(vec *row, const int distance) {
-    vec_index low, high;
+    vec_index low = {0}, high = {0};
 #pragma GCC unroll 16
     for (int j = 0; j < LANES; j++) {
         low[j] = j & distance ? j - distance + LANES : j;

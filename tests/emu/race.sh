@@ -5,7 +5,7 @@ set -u -o pipefail
 harness=$1 module=$2 broken=$3 op=$4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export TSAN_OPTIONS=external_symbolizer_path=$(command -v llvm-symbolizer || command -v addr2line):exitcode=66
+export TSAN_OPTIONS=external_symbolizer_path=$(command -v llvm-symbolizer || command -v addr2line):exitcode=66:atexit_sleep_ms=0
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 # check MODULE SCHEDULE OPTIONS...: the harness's own verdict and the reports go to files of that schedule.
@@ -16,8 +16,8 @@ check() {
 }
 
 failed=0
-check "$module" forward --most 0.2 & forward=$!
-check "$module" random --most 0.1 & random=$!
+check "$module" forward --most 0.1 & forward=$!
+check "$module" random --most 0.05 & random=$!
 wait $forward || failed=1
 wait $random || failed=1
 for schedule in forward random; do

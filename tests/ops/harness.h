@@ -22,7 +22,7 @@ typedef struct harness {
     mmrec_allocator *allocator;
     const char *op, *sample;
     char where[64]; /* which subject, threads, layout: prefixed to a failure */
-    bool stop_at_first;
+    bool stop_at_first, no_numeric;
     int checks, failures;
     double numeric, output, gradient; /* worst errors seen: numeric gradient, float against double */
     uint64_t hash;                    /* of every result that came from a device */
