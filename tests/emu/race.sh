@@ -16,8 +16,8 @@ check() {
 }
 
 failed=0
-check "$module" forward --most 0.1 & forward=$!
-check "$module" random --most 0.05 & random=$!
+check "$module" forward --most 0.05 & forward=$!
+check "$module" random --most 0.02 & random=$!
 wait $forward || failed=1
 wait $random || failed=1
 for schedule in forward random; do
