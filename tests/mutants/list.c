@@ -140,18 +140,38 @@ static bool write_changed(const char *path, const char *text, const char *at, co
     return fclose(file) == 0;
 }
 
-bool list_apply(const settings *s, const mutant_list *list, const mutant *m, const char *folder) {
+/* The text of the mutant's file, to be freed, and the one place where it is changed. */
+static char *find_change(const settings *s, const mutant_list *list, const mutant *m, char **at) {
     char path[PATH_BYTES];
-    if (!link_sources(s, folder)) return list_complain(list, folder, "cannot be filled");
-    if (!m->old) return true;
     snprintf(path, sizeof path, "%s/%s", s->sources, m->file);
     char *text = list_read_text(path);
-    if (!text) return list_complain(list, m->file, "no such file");
-    char *first = strstr(text, m->old);
-    bool good = first && !strstr(first + 1, m->old);
-    if (!good) list_complain(list, m->old, first ? "occurs more than once" : "does not occur");
+    *at = text ? strstr(text, m->old) : NULL;
+    if (*at && !strstr(*at + 1, m->old)) return text;
+    list_complain(list, text ? m->old : m->file,
+                  !text ? "no such file"
+                  : *at ? "occurs more than once"
+                        : "does not occur");
+    free(text);
+    return NULL;
+}
+
+bool list_fits(const settings *s, const mutant_list *list) {
+    bool good = true;
+    for (int n = 1; n < list->count; n++) {
+        char *at, *text = find_change(s, list, &list->mutant[n], &at);
+        good = good && text;
+        free(text);
+    }
+    return good;
+}
+
+bool list_apply(const settings *s, const mutant_list *list, const mutant *m, const char *folder) {
+    char path[PATH_BYTES], *at;
+    if (!link_sources(s, folder)) return list_complain(list, folder, "cannot be filled");
+    if (!m->old) return true;
+    char *text = find_change(s, list, m, &at);
     snprintf(path, sizeof path, "%s/%s", folder, m->file);
-    good = good && write_changed(path, text, first, m);
+    bool good = text && write_changed(path, text, at, m);
     free(text);
     return good;
 }

@@ -156,7 +156,7 @@ int main(int argc, char **argv) {
     }
     int count = list_find_all(&s, lists);
     bool good = count > 0 && judge_prepare(&s);
-    for (int l = 0; l < count; l++) good = list_read(&s, &lists[l]) && good;
+    for (int l = 0; l < count; l++) good = list_read(&s, &lists[l]) && list_fits(&s, &lists[l]) && good;
     choose(&s, lists, count);
     if (good) judge_all(&s, lists, count);
     tally all = {.listed = 0};

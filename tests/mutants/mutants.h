@@ -55,6 +55,8 @@ char *list_read_text(const char *path);
 bool list_read(const settings *s, mutant_list *list);
 /* The lists there must be: one for every source file. Their number. */
 int list_find_all(const settings *s, mutant_list *lists);
+/* Every mutant's text is in its file, once: those of other shares are looked up too. */
+bool list_fits(const settings *s, const mutant_list *list);
 /* Fills `folder` with the source files, one of them changed. */
 bool list_apply(const settings *s, const mutant_list *list, const mutant *m, const char *folder);
 
