@@ -13,7 +13,7 @@
  * --hash FILE        a line per op: a number made of every byte the device has written
  * --op-library FILE  its definitions (f64 and one float set) come from this shared library: how mutants are judged
  * --first            stop at the first failure
- * --no-numeric       gradients are not held to differences, nine tenths of the time: the reference over and over
+ * --no-numeric       gradients are not held to differences, most of the time: the reference over and over
  *
  * Exit 0: all good. 1: something failed. 2: usage. */
 #include "harness.h"
