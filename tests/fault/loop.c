@@ -2,10 +2,11 @@
  * clean, and looks at what the user would see: a known exit code, one line of words, the old output file untouched, no
  * temporary file left, everything given back.
  *
- * usage: loop FAULTS STEP OUTPUT COMMAND [ARG ...]
+ * usage: loop FAULTS FIRST STEP OUTPUT COMMAND [ARG ...]
  *   FAULTS  "alloc:%,alloc:%+,io:%:ENOSPC" ...: one after the other, % replaced by k. "cuda:fail:%:sticky" is for the
  *           runtime on host memory (kernels/fake); it tells how many calls there are, and k goes through them all
- *   STEP    k advances by this much after the first 40 (1 tests every k)
+ *   FIRST   every k up to here, where a program reads and allocates what all of it stands on
+ *   STEP    k advances by this much beyond (1 tests every k)
  *   OUTPUT  the file COMMAND writes; it holds known bytes before each run. "-": COMMAND writes no file
  * Leaks are found when COMMAND is built with LeakSanitizer: its exit code is then none of those allowed. */
 #include <dirent.h>
@@ -184,36 +185,40 @@ static outcome try_one(const char *form, long k, const char *output, char **comm
     return o;
 }
 
-enum { EVERY = 40, MAX_FAILURES = 5 };
-static long next(long k, long step) { return k + (k < EVERY ? 1 : step); }
+enum { MAX_FAILURES = 5 };
+typedef struct stride {
+    long first, step;
+} stride;
+static long next(long k, stride by) { return k + (k < by.first ? 1 : by.step); }
 
 /* Interrupted reads and writes are made again; an interrupted fsync or rename is a failed save like any other. So for
  * EINTR k just runs far enough, and no number of failures is right or wrong. */
 static bool is_interruption(const char *form) { return strstr(form, "EINTR") != NULL; }
 
-static void walk_host(const char *form, long step, const char *output, char **command, walked *w) {
+static void walk_host(const char *form, stride by, const char *output, char **command, walked *w) {
     bool interruption = is_interruption(form);
     long clean = 0;
+    const stride near = {.step = 1};
     /* A single failure may be survived; three clean runs in a row mean that k has passed the end. */
-    for (long k = 1; (interruption ? k <= EVERY : clean < 3) && w->failures < MAX_FAILURES;
-         k = next(k, clean ? 1 : step)) {
+    for (long k = 1; (interruption ? k <= by.first : clean < 3) && w->failures < MAX_FAILURES;
+         k = next(k, clean ? near : by)) {
         clean = try_one(form, k, output, command, w).exit_code == 0 ? clean + 1 : 0;
     }
 }
 
-static void walk_cuda(const char *form, long step, const char *output, char **command, walked *w) {
+static void walk_cuda(const char *form, stride by, const char *output, char **command, walked *w) {
     write_old(output);
     long calls = runtime_calls(command);
     if (calls < 1) w->failures++;
-    for (long k = 1; k <= calls && w->failures < MAX_FAILURES; k = next(k, step)) {
+    for (long k = 1; k <= calls && w->failures < MAX_FAILURES; k = next(k, by)) {
         try_one(form, k, output, command, w);
     }
 }
 
 /* All k of one form, added to `sum`. */
-static void walk(const char *form, long step, const char *output, char **command, walked *sum) {
+static void walk(const char *form, stride by, const char *output, char **command, walked *sum) {
     walked w = {0};
-    (is_cuda(form) ? walk_cuda : walk_host)(form, step, output, command, &w);
+    (is_cuda(form) ? walk_cuda : walk_host)(form, by, output, command, &w);
     if (w.refused == 0 && !is_interruption(form)) {
         printf("%s: no run failed, so the fault never came\n", form);
         w.failures++;
@@ -224,10 +229,11 @@ static void walk(const char *form, long step, const char *output, char **command
 }
 
 int main(int argc, char **argv) {
-    if (argc < 5) return 2;
-    long step = strtol(argv[2], NULL, 10);
+    if (argc < 6) return 2;
+    const stride by = {.first = strtol(argv[2], NULL, 10), .step = strtol(argv[3], NULL, 10)};
+    if (by.step < 1) return 2;
     walked sum = {0};
-    for (char *form = strtok(argv[1], ","); form; form = strtok(NULL, ",")) walk(form, step, argv[3], argv + 4, &sum);
+    for (char *form = strtok(argv[1], ","); form; form = strtok(NULL, ",")) walk(form, by, argv[4], argv + 5, &sum);
     printf("%ld runs, %ld ended with a message, %ld broken promises\n", sum.runs, sum.refused, sum.failures);
     return sum.failures > 0 || sum.runs == 0;
 }
