@@ -1,6 +1,5 @@
 /* Checkpoints as files: encoding with a checksum over everything, and reading with all of it checked. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 

@@ -2,8 +2,6 @@
 #ifndef MMREC_CHECKPOINT_SAFETENSORS_IMPL_H
 #define MMREC_CHECKPOINT_SAFETENSORS_IMPL_H
 
-#include <stdbool.h>
-
 #include "mmrec/safetensors.h"
 
 enum {

@@ -1,5 +1,4 @@
 /* A model ready to run on the task: graph, plan, exec, optimizer, and the state that it carries. */
-#include <stdio.h>
 #include <string.h>
 
 #include "compare_impl.h"

@@ -1,5 +1,4 @@
 /* CSV: one row per model and part of the step, every row complete in itself. */
-#include <math.h>
 #include <stdio.h>
 
 #include "compare/compare_print.h"

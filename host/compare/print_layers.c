@@ -1,5 +1,4 @@
 /* Where the time of a step goes: by op and module, and what no line accounts for. */
-#include <stdio.h>
 
 #include "compare/compare_print.h"
 #include "report/markdown.h"

@@ -1,5 +1,4 @@
 /* Times of forward, backward, optimizer and step, each with its rates and its ratio to the first row. */
-#include <math.h>
 #include <stdio.h>
 
 #include "compare/compare_print.h"

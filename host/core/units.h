@@ -4,7 +4,6 @@
 #define MMREC_CORE_UNITS_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 enum { MMREC_UNITS_TEXT = 48, MMREC_AXIS_NAME = 16, MMREC_AXIS_VALUES = 64 };

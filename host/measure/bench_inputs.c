@@ -1,5 +1,4 @@
 /* What is fed: random numbers for the block, ids from a file's bytes or random for the model. */
-#include <stdio.h>
 
 #include "bench_impl.h"
 #include "mmrec/rng.h"

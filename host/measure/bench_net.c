@@ -1,6 +1,5 @@
 /* A model ready to run: graph, plan, exec, parameters drawn. */
 #include <stdio.h>
-#include <string.h>
 
 #include "bench_impl.h"
 

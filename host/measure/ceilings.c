@@ -1,7 +1,6 @@
 /* The machine's own ceilings, measured in the run they are compared with: the best sgemm rate and the copy rate. */
 #include <cblas.h>
 #include <math.h>
-#include <omp.h>
 #include <stdint.h>
 #include <string.h>
 

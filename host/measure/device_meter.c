@@ -1,6 +1,5 @@
 #include "measure/device_meter.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
 #include "stats_impl.h"
 
 #include <math.h>
-#include <stddef.h>
 
 enum { BLOCKS_NEEDED = 4 }; /* 8 pairs: below, one disturbed block of three would decide */
 

@@ -5,7 +5,6 @@
  * What an affine map makes of a mean is the mean of what it makes, so it is applied once where only the mean is read:
  * conv.out and attention.out of nsm-sequential. In nsm-advanced the last step of the block is read alone, which sees
  * the last `kernel` steps: the others are not computed. The RNN reads one vector at all steps, whose product is one. */
-#include <math.h>
 
 #include "transformer.h"
 

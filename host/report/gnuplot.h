@@ -2,8 +2,6 @@
 #ifndef MMREC_REPORT_GNUPLOT_H
 #define MMREC_REPORT_GNUPLOT_H
 
-#include <stddef.h>
-
 enum { MMREC_GNUPLOT_NOTE = 160 };
 
 /* Runs `program` ("gnuplot", by its name in PATH) with the script plot.gp in `folder`, for at most a minute. `note`

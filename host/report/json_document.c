@@ -3,8 +3,6 @@
 #include "mmrec/version.h"
 #include "report/json_impl.h"
 
-#include <stdio.h>
-
 json_out json_begin(json_document *document, mmrec_allocator *allocator) {
     *document = (json_document){.allocator = allocator, .before = mmrec_json_use(allocator)};
     document->root = json_object();

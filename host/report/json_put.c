@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 void json_put(json_out out, const char *key, json_t *value) {
     int bad = key ? json_object_set_new(out.to, key, value) : json_array_append_new(out.to, value);

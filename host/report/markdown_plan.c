@@ -1,8 +1,6 @@
 /* Memory plans in the Markdown report. */
 #include "report/markdown.h"
 
-#include <stdio.h>
-
 static void arenas(const mmrec_plan_report *p, mmrec_buffer *out) {
     char a[MMREC_UNITS_TEXT], b[MMREC_UNITS_TEXT];
     mmrec_table table;

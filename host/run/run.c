@@ -1,6 +1,5 @@
 /* The course of a training: data, trainer, where to go on, steps, and the end with its checkpoint, validation and
  * sample. */
-#include <stdio.h>
 
 #include "run/run_impl.h"
 

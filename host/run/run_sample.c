@@ -1,5 +1,4 @@
 /* --sample: what the model writes at the end, behind a prompt. */
-#include <stdio.h>
 #include <string.h>
 
 #include "run/run_impl.h"

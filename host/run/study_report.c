@@ -1,6 +1,5 @@
 /* The report: verdicts, a table per variant, and what was run on what. Every sentence is made from the figures. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/text.h"

@@ -4,7 +4,6 @@
  *
  * A step is timed by the host's clock until the device is done, as whoever trains waits for it. The block and the
  * optimizer are timed as mmrec-bench does: on a device by events, the host's time kept out of it. */
-#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 

@@ -1,5 +1,4 @@
 /* The fused MLP at work: samples are checked and copied to where the backend reads them, then it is called once. */
-#include <stdio.h>
 
 #include "mlp_impl.h"
 #include "train/optimizer_impl.h"

@@ -3,7 +3,6 @@
 #include "train/optimizer_impl.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* One block of the backend's memory: state, partial sums, ranges. */

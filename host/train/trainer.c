@@ -1,6 +1,5 @@
 /* Creation of a trainer, and what all its files share. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "mmrec/rng.h"

@@ -1,6 +1,5 @@
 /* One mutant: compile, link, run. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

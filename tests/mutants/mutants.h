@@ -20,7 +20,6 @@
 #define MMREC_MUTANTS_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 enum { MAX_LISTS = 64, MAX_MUTANTS = 64, MAX_WORDS = 64, PATH_BYTES = 1024 };
 /* Exit codes of a judgement; BROKEN: the list or the compiler is at fault; SPARED: not of this share. */

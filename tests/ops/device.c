@@ -3,8 +3,6 @@
  */
 #include "harness.h"
 
-#include <string.h>
-
 /* Tensors keep the place they have in exec's arenas: aligned to MMREC_ALIGN and no better. */
 static void place(harness *h, trial *t, tensor *one) {
     (void)h;

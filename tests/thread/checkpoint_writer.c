@@ -2,7 +2,6 @@
  * state that changes as soon as a save has returned. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "mmrec/checkpoint.h"

@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 #include <dlfcn.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

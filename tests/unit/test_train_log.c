@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static char folder[] = "/tmp/mmrec-train-log-XXXXXX";
 

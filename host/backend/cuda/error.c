@@ -1,7 +1,6 @@
 /* CUDA's errors as statuses. Two kinds matter: a plain one fails the call that made it and is over; a sticky one has
  * destroyed the context, every later call of the process fails with it, and only a new process gets the device back. */
 #include <stdio.h>
-#include <string.h>
 
 #include "cuda_impl.h"
 

@@ -1,7 +1,6 @@
 /* Sizes of one use of an op: letters bound from the inputs' shapes, the other shapes from the letters. */
 #include "resolve.h"
 
-#include <stdio.h>
 #include <string.h>
 
 int mmrec_arg_count(const mmrec_arg *list) {
