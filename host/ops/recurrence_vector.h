@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fast_math.h"
+
 /* ROWS: the most batch rows of one register tile. A tile of 2 vectors x ROWS accumulators leaves room for the 2 weights
  * and a broadcast value in 32 (AVX-512) or 16 registers; without multiply-add a product needs one more. */
 #if defined(__AVX512F__)
@@ -73,14 +75,13 @@ typedef struct vec_exp_parts {
 } vec_exp_parts;
 
 static inline vec_exp_parts vec_exp_split(vec x) {
-    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
-    vec shifted = x * 1.44269504f + round;
-    vec n = shifted - round;
-    vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    vec p = r * 0.0013814586096502158f + 0.008368718068709237f;
-    p = p * r + 0.04166838830735055f;
-    p = p * r + 0.16666520618923816f;
-    p = p * r + 0.4999999344649379f;
+    vec shifted = x * fast_log2_e + fast_round;
+    vec n = shifted - fast_round;
+    vec r = (x - n * fast_ln2_high) + n * fast_ln2_low;
+    vec p = r * fast_exp_term[0] + fast_exp_term[1];
+    p = p * r + fast_exp_term[2];
+    p = p * r + fast_exp_term[3];
+    p = p * r + fast_exp_term[4];
     vec_exp_parts parts = {(vec_bits)shifted << 23, p * (r * r) + r};
     return parts;
 }
