@@ -9,18 +9,6 @@ const char *mmrec_option_quote(const char *text, char quote[MMREC_OPTION_QUOTE])
     return mmrec_text_printable(text, strlen(text), quote, MMREC_OPTION_QUOTE);
 }
 
-/* "off, on or both" from "off|on|both". */
-static void choices_text(const char *choices, char *text, size_t size) {
-    size_t used = 0;
-    for (const char *c = choices; *c && used + 5 < size; c++) {
-        if (*c != '|')
-            text[used++] = *c;
-        else
-            used += (size_t)snprintf(text + used, size - used, "%s", strchr(c + 1, '|') ? ", " : " or ");
-    }
-    text[used] = '\0';
-}
-
 /* What a value of the option must be, in words. */
 static const char *wanted_text(const mmrec_option_def *def, char *text, size_t size) {
     char low[MMREC_UNITS_TEXT], high[MMREC_UNITS_TEXT];
@@ -29,7 +17,7 @@ static const char *wanted_text(const mmrec_option_def *def, char *text, size_t s
         snprintf(text, size, "on or off");
         break;
     case MMREC_KIND_WORD:
-        choices_text(def->choices, text, size);
+        mmrec_choice_words(def->choices, text, size);
         break;
     case MMREC_KIND_COUNT:
         snprintf(text, size, "a whole number from %.0f to %.0f", def->low, def->high);

@@ -50,3 +50,15 @@ const char *mmrec_choice_name(const char *choices, int choice, char *text, size_
     snprintf(text, size, "%.*s", known ? (int)strcspn(choices, "|") : 1, known ? choices : "?");
     return text;
 }
+
+const char *mmrec_choice_words(const char *choices, char *text, size_t size) {
+    size_t used = 0;
+    for (const char *c = choices; *c && used + 5 < size; c++) {
+        if (*c != '|')
+            text[used++] = *c;
+        else
+            used += (size_t)snprintf(text + used, size - used, "%s", strchr(c + 1, '|') ? ", " : " or ");
+    }
+    text[used] = '\0';
+    return text;
+}

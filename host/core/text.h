@@ -20,5 +20,7 @@ int mmrec_choice_find(const char *choices, const char *word);
 int mmrec_choice_count(const char *choices);
 /* The name of a choice, "?" for one that is not in the list. Always terminated; returns `text`. */
 const char *mmrec_choice_name(const char *choices, int choice, char *text, size_t size);
+/* "a, b or c", as much of it as fits. Always terminated; returns `text`. */
+const char *mmrec_choice_words(const char *choices, char *text, size_t size);
 
 #endif

@@ -62,34 +62,13 @@ static const char *const names[FLAGS] = {"backend", "dtype",      "hem", "recomp
                                          "tf32",    "recurrence", "rnn", "self-check", "tolerance",
                                          "threads", "version",    "help"};
 
-static mmrec_status on_off(const char *flag, const char *text, bool *out, mmrec_error *error) {
-    *out = strcmp(text, "on") == 0;
-    if (*out || strcmp(text, "off") == 0) return MMREC_OK;
-    MMREC_FAIL(error, MMREC_USAGE, "--%s must be on or off, not '%.60s'", flag, text);
-}
-
-static mmrec_status dtype(const char *text, bool *bf16, mmrec_error *error) {
-    *bf16 = strcmp(text, "bf16") == 0;
-    if (*bf16 || strcmp(text, "fp32") == 0) return MMREC_OK;
-    MMREC_FAIL(error, MMREC_USAGE, "--dtype must be fp32 or bf16, not '%.60s'", text);
-}
-
-static mmrec_status regime(const char *text, mmrec_recurrence_regime *out, mmrec_error *error) {
-    static const char *const regimes[MMREC_RECURRENCE_REGIMES] = {"auto", "cluster", "grid", "barrier", "graph"};
-    for (int i = 0; i < MMREC_RECURRENCE_REGIMES; i++) {
-        *out = (mmrec_recurrence_regime)i;
-        if (strcmp(text, regimes[i]) == 0) return MMREC_OK;
-    }
-    MMREC_FAIL(error, MMREC_USAGE, "--recurrence must be auto, cluster, grid, barrier or graph, not '%.60s'", text);
-}
-
-static mmrec_status rnn(const char *text, mmrec_rnn_choice *out, mmrec_error *error) {
-    static const char *const choices[MMREC_RNN_CHOICES] = {"auto", "cudnn", "kernels"};
-    for (int i = 0; i < MMREC_RNN_CHOICES; i++) {
-        *out = (mmrec_rnn_choice)i;
-        if (strcmp(text, choices[i]) == 0) return MMREC_OK;
-    }
-    MMREC_FAIL(error, MMREC_USAGE, "--rnn must be auto, cudnn or kernels, not '%.60s'", text);
+/* Which of the choices `text` is, from 0. */
+static mmrec_status choose(int flag, const char *choices, const char *text, int *out, mmrec_error *error) {
+    char words[80];
+    *out = mmrec_choice_find(choices, text);
+    if (*out >= 0) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_USAGE, "--%s must be %s, not '%.60s'", names[flag],
+               mmrec_choice_words(choices, words, sizeof words), text);
 }
 
 static mmrec_status take_number(int flag, const char *text, mmrec_parity_options *options, mmrec_error *error) {
@@ -106,30 +85,43 @@ static mmrec_status take_number(int flag, const char *text, mmrec_parity_options
 }
 
 static mmrec_status take(int flag, const char *text, mmrec_parity_arguments *out, mmrec_error *error) {
-    mmrec_status status = MMREC_OK;
-    bool on = false;
+    static const char *const choices[FLAGS] = {
+        [DTYPE] = "fp32|bf16",        [HEM] = "on|off",  [RECOMPUTE] = "on|off",
+        [GRAPHS] = "on|off",          [TF32] = "on|off", [RECURRENCE] = "auto|cluster|grid|barrier|graph",
+        [RNN] = "auto|cudnn|kernels",
+
+        [SELF_CHECK] = "on|off"};
+    int chosen = 0;
+    if (choices[flag]) MMREC_TRY(choose(flag, choices[flag], text, &chosen, error));
+    bool on = chosen == 0;
     switch (flag) {
     case BACKEND:
         out->backend = text;
         return MMREC_OK;
     case DTYPE:
-        return dtype(text, &out->options.bf16, error);
+        out->options.bf16 = chosen == 1;
+        return MMREC_OK;
     case HEM:
-        return on_off(names[flag], text, &out->options.hem, error);
+        out->options.hem = on;
+        return MMREC_OK;
     case RECOMPUTE:
-        return on_off(names[flag], text, &out->options.recompute, error);
+        out->options.recompute = on;
+        return MMREC_OK;
     case GRAPHS:
-        return on_off(names[flag], text, &out->options.graphs, error);
+        out->options.graphs = on;
+        return MMREC_OK;
     case TF32:
-        return on_off(names[flag], text, &out->device.tf32, error);
+        out->device.tf32 = on;
+        return MMREC_OK;
     case RECURRENCE:
-        return regime(text, &out->device.recurrence, error);
+        out->device.recurrence = (mmrec_recurrence_regime)chosen;
+        return MMREC_OK;
     case RNN:
-        return rnn(text, &out->device.rnn, error);
+        out->device.rnn = (mmrec_rnn_choice)chosen;
+        return MMREC_OK;
     case SELF_CHECK:
-        status = on_off(names[flag], text, &on, error);
         out->device.no_self_check = !on;
-        return status;
+        return MMREC_OK;
     default:
         return take_number(flag, text, &out->options, error);
     }
