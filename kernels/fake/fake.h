@@ -12,7 +12,7 @@ extern "C" {
 
 /* Queues run(context) on the stream, as a kernel launch does: it runs later, when something waits for the stream, and
  * again and again when it was captured into a graph. The bytes of the context are copied; run must leave them as they
- * are. `name` is kept, not copied. A library in cuDNN's place (tests/unit/fake_cudnn_rnn.c) looks it up in the module. */
+ * are. `name` is kept, not copied. A library in cuDNN's place (tests/unit/fake_cudnn.c) looks it up in the module. */
 __attribute__((visibility("default"))) cudaError_t
 mmrec_fake_launch(cudaStream_t stream, const char *name, void (*run)(void *context), const void *context,
                               size_t bytes);

@@ -1,5 +1,7 @@
-/* What the two files of the library in cuDNN's place share: fake_cudnn.c keeps the journal and the descriptors, and is
- * the LSTM of the yardstick, which computes nothing; fake_cudnn_rnn.c computes the layers with two biases. */
+/* What the files of the library in cuDNN's place share: fake_cudnn.c keeps the journal and the descriptors, and is
+ * the LSTM of the yardstick, which computes nothing; fake_cudnn_rnn.c computes the layers with two biases;
+ * fake_cudnn_graph.c has the descriptors of the graph API, fake_cudnn_graph_plan.c makes graphs and plans of them, and
+ * fake_cudnn_graph_run.c computes these. */
 #ifndef MMREC_TEST_FAKE_CUDNN_H
 #define MMREC_TEST_FAKE_CUDNN_H
 
@@ -44,6 +46,10 @@ typedef struct fake_pass {
 
 /* Writes the call down; SUCCESS, or `failure` where it is to fail. */
 cudnnStatus_t fake_note(const char *call, int algorithm, cudnnStatus_t failure);
+
+/* Queues run(job) on the handle's stream, as mmrec_fake_launch (kernels/fake/fake.h) does: the bytes are copied. */
+cudnnStatus_t fake_cudnn_queue(cudnnHandle_t handle, const char *name, void (*run)(void *job), const void *job,
+                               size_t bytes);
 
 size_t fake_rnn_weight_bytes(const struct cudnnRNNStruct *rnn);
 size_t fake_rnn_work_bytes(const struct cudnnRNNStruct *rnn);

@@ -4,8 +4,6 @@
  * that shows only when the pass runs fills its results with NaN. */
 #include "fake_cudnn.h"
 
-#include <dlfcn.h>
-#include <link.h>
 #include <math.h>
 #include <string.h>
 
@@ -280,28 +278,11 @@ static void run(void *context) {
         refuse(j);
 }
 
-/* The runtime lives in the backend's module, whose names are nobody else's but for one. */
-typedef cudaError_t (*launcher)(cudaStream_t stream, const char *name, void (*run)(void *context), const void *context,
-                                size_t bytes);
-
-static int find_launcher(struct dl_phdr_info *info, size_t size, void *out) {
-    (void)size;
-    void *module = dlopen(info->dlpi_name, RTLD_LAZY | RTLD_NOLOAD), *symbol = NULL;
-    if (!module) return 0;
-    symbol = dlsym(module, "mmrec_fake_launch");
-    dlclose(module);
-    memcpy(out, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
-
 static cudnnStatus_t queue(const fake_pass *p, part_id part, const char *name) {
-    static launcher launch;
     const job j = {*p, *p->rnn, p->x_data->batch, p->x_data->steps, gates_of(p->rnn), part};
     cudnnStatus_t code = fake_note(name, p->rnn->algorithm, CUDNN_STATUS_EXECUTION_FAILED);
     if (code != CUDNN_STATUS_SUCCESS) return code;
-    if (!launch) dl_iterate_phdr(find_launcher, &launch);
-    bool queued = launch && launch(p->handle->stream, name, run, &j, sizeof j) == cudaSuccess;
-    return queued ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
+    return fake_cudnn_queue(p->handle, name, run, &j, sizeof j);
 }
 
 /* ---- what every pass has to be given ---- */
