@@ -355,7 +355,10 @@ static mmrec_status check(const mmrec_op_call *call, mmrec_error *error) {
 }
 
 static mmrec_status forward(const mmrec_op_call *call, mmrec_error *error) {
+    bool done;
     MMREC_TRY(check(call, error));
+    MMREC_TRY(mmrec_cuda_attention(MMREC_FORWARD, call, &done, error));
+    if (done) return MMREC_OK;
     SIMT_BY_DTYPE(call->in[IN_QUERY], T, return forward_as<T>(call, error));
 }
 
@@ -390,7 +393,10 @@ template <typename T> static mmrec_status backward_as(const mmrec_op_call *call,
 }
 
 static mmrec_status backward(const mmrec_op_call *call, mmrec_error *error) {
+    bool done;
     MMREC_TRY(check(call, error));
+    MMREC_TRY(mmrec_cuda_attention(MMREC_BACKWARD, call, &done, error));
+    if (done) return MMREC_OK;
     SIMT_BY_DTYPE(call->in[IN_QUERY], T, return backward_as<T>(call, error));
 }
 

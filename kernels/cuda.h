@@ -41,7 +41,7 @@ typedef struct mmrec_cuda {
     unsigned *barrier;       /* device address: words of grid barriers (simt_grid_sync), no arrivals in between */
     bool tf32;               /* float products may round their factors to 10 bits */
     mmrec_recurrence_regime recurrence; /* as asked for by the user */
-    mmrec_rnn_choice rnn;
+    mmrec_library_choice rnn, attention;
     bool self_check;
     uint64_t spin_limit; /* rounds after which a waiting block gives up */
 } mmrec_cuda;
@@ -74,6 +74,8 @@ mmrec_status mmrec_cuda_set_word(uint64_t *at, uint64_t value, mmrec_error *erro
 /* Has cuDNN run a call of `lstm` or `gru` where --rnn says so (host/backend/cuda/rnn.c). Not `done`: it is for the
  * kernels. */
 mmrec_status mmrec_cuda_rnn(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, bool *done, mmrec_error *error);
+/* The same for a call of `attention` and --attention (host/backend/cuda/attention.c). */
+mmrec_status mmrec_cuda_attention(mmrec_pass pass, const mmrec_op_call *call, bool *done, mmrec_error *error);
 
 /* The backend's `adamw`: one launch (adamw.cu). */
 mmrec_status mmrec_cuda_adamw(const mmrec_adamw_call *call, mmrec_error *error);

@@ -28,6 +28,9 @@ const char mmrec_parity_help[] = "Usage: mmrec-parity [OPTION]... FILE...\n"
                                  "  --rnn auto|cudnn|kernels\n"
                                  "                       On a GPU: what runs LSTM and GRU layers (default: auto,\n"
                                  "                       our kernels)\n"
+                                 "  --attention auto|cudnn|kernels\n"
+                                 "                       On a GPU: what runs attention (default: auto, cuDNN\n"
+                                 "                       for bf16 where there is one and it can)\n"
                                  "  --self-check on|off  On a GPU: check the kernel that auto picks (default: on)\n"
                                  "  --tolerance X        Largest relative error of every tensor (default: 1e-6 on\n"
                                  "                       ref; else 1e-5 for outputs and 1e-4 for gradients,\n"
@@ -51,6 +54,7 @@ enum {
     TF32,
     RECURRENCE,
     RNN,
+    ATTENTION,
     SELF_CHECK,
     TOLERANCE,
     THREADS,
@@ -58,17 +62,17 @@ enum {
     HELP,
     FLAGS
 };
-static const char *const names[FLAGS] = {"backend", "dtype",      "hem", "recompute",  "graphs",
-                                         "tf32",    "recurrence", "rnn", "self-check", "tolerance",
-                                         "threads", "version",    "help"};
+static const char *const names[FLAGS] = {"backend",   "dtype",      "hem",     "recompute", "graphs",
+                                         "tf32",      "recurrence", "rnn",     "attention", "self-check",
+                                         "tolerance", "threads",    "version", "help"};
 
 /* Which of the choices `text` is, from 0. */
 static mmrec_status choose(int flag, const char *choices, const char *text, int *out, mmrec_error *error) {
     char words[80];
     *out = mmrec_choice_find(choices, text);
     if (*out >= 0) return MMREC_OK;
-    MMREC_FAIL(error, MMREC_USAGE, "--%s must be %s, not '%.60s'", names[flag],
-               mmrec_choice_words(choices, words, sizeof words), text);
+    MMREC_FAIL(error, MMREC_USAGE, "--%s must be %s, not '%.60s'", names[flag], mmrec_choice_words(choices, words, sizeof words),
+               text);
 }
 
 static mmrec_status take_number(int flag, const char *text, mmrec_parity_options *options, mmrec_error *error) {
@@ -85,12 +89,15 @@ static mmrec_status take_number(int flag, const char *text, mmrec_parity_options
 }
 
 static mmrec_status take(int flag, const char *text, mmrec_parity_arguments *out, mmrec_error *error) {
-    static const char *const choices[FLAGS] = {
-        [DTYPE] = "fp32|bf16",        [HEM] = "on|off",  [RECOMPUTE] = "on|off",
-        [GRAPHS] = "on|off",          [TF32] = "on|off", [RECURRENCE] = "auto|cluster|grid|barrier|graph",
-        [RNN] = "auto|cudnn|kernels",
-
-        [SELF_CHECK] = "on|off"};
+    static const char *const choices[FLAGS] = {[DTYPE] = "fp32|bf16",
+                                               [HEM] = "on|off",
+                                               [RECOMPUTE] = "on|off",
+                                               [GRAPHS] = "on|off",
+                                               [TF32] = "on|off",
+                                               [RECURRENCE] = "auto|cluster|grid|barrier|graph",
+                                               [RNN] = "auto|cudnn|kernels",
+                                               [ATTENTION] = "auto|cudnn|kernels",
+                                               [SELF_CHECK] = "on|off"};
     int chosen = 0;
     if (choices[flag]) MMREC_TRY(choose(flag, choices[flag], text, &chosen, error));
     bool on = chosen == 0;
@@ -117,7 +124,10 @@ static mmrec_status take(int flag, const char *text, mmrec_parity_arguments *out
         out->device.recurrence = (mmrec_recurrence_regime)chosen;
         return MMREC_OK;
     case RNN:
-        out->device.rnn = (mmrec_rnn_choice)chosen;
+        out->device.rnn = (mmrec_library_choice)chosen;
+        return MMREC_OK;
+    case ATTENTION:
+        out->device.attention = (mmrec_library_choice)chosen;
         return MMREC_OK;
     case SELF_CHECK:
         out->device.no_self_check = !on;

@@ -5,7 +5,8 @@ mmrec_status mmrec_setup_place(const mmrec_options *options, bool runs, mmrec_pl
     const char *name = mmrec_option_text(options, MMREC_OPTION_backend);
     mmrec_device_options device = {.tf32 = mmrec_option_on(options, MMREC_OPTION_tf32),
                                    .recurrence = (mmrec_recurrence_regime)options->value[MMREC_OPTION_recurrence].whole,
-                                   .rnn = (mmrec_rnn_choice)options->value[MMREC_OPTION_rnn].whole,
+                                   .rnn = (mmrec_library_choice)options->value[MMREC_OPTION_rnn].whole,
+                                   .attention = (mmrec_library_choice)options->value[MMREC_OPTION_attention].whole,
                                    .no_self_check = !mmrec_option_on(options, MMREC_OPTION_self_check)};
     *out = (mmrec_place){.tf32 = device.tf32};
     mmrec_backend_device_options(&device);

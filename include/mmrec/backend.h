@@ -38,10 +38,10 @@ typedef enum mmrec_recurrence_regime {
     MMREC_RECURRENCE_GRAPH, MMREC_RECURRENCE_REGIMES
 } mmrec_recurrence_regime;
 
-/* What runs `lstm` and `gru` (docs/cuda.md). */
-typedef enum mmrec_rnn_choice {
-    MMREC_RNN_AUTO, MMREC_RNN_CUDNN, MMREC_RNN_KERNELS, MMREC_RNN_CHOICES
-} mmrec_rnn_choice;
+/* What runs an op that cuDNN has too, where both can (docs/cuda.md). */
+typedef enum mmrec_library_choice {
+    MMREC_LIBRARY_AUTO, MMREC_LIBRARY_CUDNN, MMREC_LIBRARY_KERNELS, MMREC_LIBRARY_CHOICES
+} mmrec_library_choice;
 
 /* The yardstick of the recurrence: cuDNN's LSTM, one layer in one direction, without an input product, with random
  * weights and sequences. There is one at a time. cuDNN is loaded by the first create, or where it runs `lstm` and `gru`,
@@ -110,7 +110,9 @@ typedef struct mmrec_device {
     /* Sets the regime of the calls that follow and gives the one before; what graphs have recorded stays. */
     mmrec_recurrence_regime (*recurrence)(mmrec_recurrence_regime regime);
     /* The same for what runs `lstm` and `gru`; a backward call goes with a forward call of the same setting. */
-    mmrec_rnn_choice (*rnn)(mmrec_rnn_choice choice);
+    mmrec_library_choice (*rnn)(mmrec_library_choice choice);
+    /* The same for what runs `attention`, whose passes go together whatever runs them. */
+    mmrec_library_choice (*attention)(mmrec_library_choice choice);
     mmrec_lstm lstm;
 } mmrec_device;
 
@@ -175,7 +177,8 @@ mmrec_status mmrec_backend_stores(const mmrec_backend *backend, mmrec_dtype stor
 typedef struct mmrec_device_options {
     bool tf32;                          /* float products may round their factors to TF32 */
     mmrec_recurrence_regime recurrence; /* which kernel runs the recurrence (docs/recurrence.md) */
-    mmrec_rnn_choice rnn;               /* what runs `lstm` and `gru` (docs/cuda.md) */
+    mmrec_library_choice rnn;           /* what runs `lstm` and `gru` (docs/cuda.md) */
+    mmrec_library_choice attention;     /* what runs `attention` */
     bool no_self_check;                 /* trust `auto` without the check on first use */
 } mmrec_device_options;
 void mmrec_backend_device_options(const mmrec_device_options *options);

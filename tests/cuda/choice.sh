@@ -97,6 +97,25 @@ if [ "$mode" = emulated ]; then
   # shellcheck disable=SC2086
   expect 1 "no cuDNN: the device is emulated; use --rnn kernels" "$bin/mmrec-bench" --backend cuda --op lstm \
     --at "B=1 X=2 D=3 H=2" --quiet --threads 1 --rnn cudnn
+  # Or where it runs attention, which needs bf16.
+  attention="--backend cuda --op attention --quiet --threads 1 --warmup 1us --min-time 1us --max-time 1us --total-time 1us"
+  heads="B=1 T=3 M=3 D=16 heads=2 causal=1 -visible"
+  for way in "fp32 auto no" "fp32 cudnn no" "bf16 kernels no" "bf16 auto yes" "bf16 cudnn yes"; do
+    # shellcheck disable=SC2086
+    set -- $way
+    # shellcheck disable=SC2086
+    MMREC_CUDNN=$cudnn LD_DEBUG=files LD_DEBUG_OUTPUT="$work/ld" "$bin/mmrec-bench" $attention --at "$heads" --dtype $1 \
+      --attention $2 >"$work/out" 2>&1 || fault "--attention $2 with $1: $(tail -1 "$work/out")"
+    loaded=no
+    cat "$work"/ld.* | grep -q 'calling init:.*cudnn' && loaded=yes
+    [ $loaded = "$3" ] || fault "--attention $2 with $1: cuDNN loaded: $loaded"
+    rm -f "$work"/ld.*
+  done
+  # shellcheck disable=SC2086
+  expect 0 "attention" "$bin/mmrec-bench" $attention --at "$heads" --dtype bf16
+  # shellcheck disable=SC2086
+  expect 1 "no cuDNN: the device is emulated; use --attention kernels" "$bin/mmrec-bench" $attention --at "$heads" --dtype bf16 \
+    --attention cudnn
   # shellcheck disable=SC2086
   expect 0 "recurrence against grid-barrier: n/a (emulated)" "$bin/mmrec-bench" $recurrence --at "$size" --against grid-barrier
 fi

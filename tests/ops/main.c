@@ -1,12 +1,13 @@
 /* ops_harness --answers FOLDER [--op NAME] [--op-library FILE] [--first] [--no-numeric]
- * ops_harness --backend cuda [--dtype bf16] [--recurrence REGIME] [--rnn cudnn] [--op NAME [--sample TEXT]]
- *             [--most MFLOP] [--hash FILE] [--first]
+ * ops_harness --backend cuda [--dtype bf16] [--recurrence REGIME] [--rnn cudnn] [--attention cudnn]
+ *             [--op NAME [--sample TEXT]] [--most MFLOP] [--hash FILE] [--first]
  *
  * --answers FOLDER   where <op>.txt with known answers lie
  * --backend cuda     only what runs on the device, against the double reference
  * --dtype bf16       what calls store, float32 without it: inputs are numbers of bf16, the same for the reference
  * --recurrence ...   auto (default), cluster, grid, barrier or graph: which kernels run it
  * --rnn cudnn        cuDNN runs lstm and gru: what they save it keeps in its own memory
+ * --attention cudnn  cuDNN runs attention where it can
  * --op NAME          only this op
  * --sample TEXT      at this size instead of its samples
  * --most MFLOP       samples that need more on the device, both passes together, are left out by name
@@ -85,7 +86,9 @@ static bool read_options(int argc, char **argv, options *o) {
         else if ((value = value_of(argc, argv, &i, "--dtype")) && strcmp(value, "bf16") == 0)
             o->bf16 = true;
         else if ((value = value_of(argc, argv, &i, "--rnn")) && strcmp(value, "cudnn") == 0)
-            o->device.rnn = MMREC_RNN_CUDNN;
+            o->device.rnn = MMREC_LIBRARY_CUDNN;
+        else if ((value = value_of(argc, argv, &i, "--attention")) && strcmp(value, "cudnn") == 0)
+            o->device.attention = MMREC_LIBRARY_CUDNN;
         else if (strcmp(argv[i], "--first") == 0)
             o->first = true;
         else if (strcmp(argv[i], "--no-numeric") == 0)
@@ -253,12 +256,21 @@ static bool check_device_op(mmrec_allocator *allocator, const subject *device, c
     return h.failures == 0;
 }
 
+/* cuDNN's attention rounds its weights, and their slopes, to bf16 before it multiplies with them: by up to 2^-8 of each,
+ * of values that may be twice the largest result. */
+static mmrec_op_def by_cudnn(const mmrec_op_def *def) {
+    mmrec_op_def rounded = *def;
+    rounded.tolerance.output = rounded.tolerance.gradient = 0x1p-7;
+    return rounded;
+}
+
 static int check_device(mmrec_allocator *allocator, const options *o) {
+    const mmrec_op_def attention = by_cudnn(mmrec_op_get(MMREC_OP_attention, MMREC_VARIANT_F32));
     int failed = 0, ops = 0;
     mmrec_error error = {0};
     subject device = {.name = o->bf16 ? "cuda bf16" : o->backend,
                       .dtype = o->bf16 ? MMREC_BF16 : MMREC_F32,
-                      .saves_elsewhere = o->device.rnn == MMREC_RNN_CUDNN};
+                      .saves_elsewhere = o->device.rnn == MMREC_LIBRARY_CUDNN};
     mmrec_backend_device_options(&o->device);
     mmrec_status status = mmrec_backend_find(o->backend, &device.backend, &error);
     if (status != MMREC_OK) {
@@ -269,6 +281,7 @@ static int check_device(mmrec_allocator *allocator, const options *o) {
     for (int op = MMREC_OP_NONE + 1; op < MMREC_OPS; op++) {
         device.op = (mmrec_op_id)op;
         device.def = mmrec_op_get(device.op, MMREC_VARIANT_F32);
+        if (op == MMREC_OP_attention && o->device.attention == MMREC_LIBRARY_CUDNN) device.def = &attention;
         if (o->op && strcmp(o->op, device.def->name) != 0) continue;
         if (!check_device_op(allocator, &device, o, hashes)) failed++;
         ops++;
@@ -297,9 +310,10 @@ static int check_table(mmrec_allocator *allocator, const options *o) {
 int main(int argc, char **argv) {
     options o = {0};
     if (!read_options(argc, argv, &o) || (o.op && mmrec_op_find(o.op) == MMREC_OP_NONE)) {
-        fprintf(stderr, "usage: ops_harness --answers FOLDER [--op NAME [--op-library FILE]] [--first] [--no-numeric]\n"
-                        "       ops_harness --backend cuda [--dtype bf16] [--recurrence REGIME] [--rnn cudnn] "
-                        "[--op NAME [--sample TEXT]] [--most MFLOP] [--hash FILE] [--first]\n");
+        fprintf(stderr,
+                "usage: ops_harness --answers FOLDER [--op NAME [--op-library FILE]] [--first] [--no-numeric]\n"
+                "       ops_harness --backend cuda [--dtype bf16] [--recurrence REGIME] [--rnn cudnn] [--attention "
+                "cudnn] [--op NAME [--sample TEXT]] [--most MFLOP] [--hash FILE] [--first]\n");
         return 2;
     }
     mmrec_allocator allocator = {0};

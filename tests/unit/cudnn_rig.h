@@ -7,9 +7,23 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "mmrec/backend.h"
+
+/* Whether the device is the emulated one, and why the suite is skipped where not: a real one would be given nonsense. */
+static inline bool device_emulated(void) {
+    const mmrec_backend *cuda = NULL;
+    mmrec_error error = {0};
+    mmrec_status status = mmrec_backend_find("cuda", &cuda, &error);
+    bool emulated = status == MMREC_OK && cuda->device->info.emulated;
+    if (!emulated) printf("SKIP: %s\n", status == MMREC_OK ? "the device is a real one" : error.message);
+    mmrec_backend_close();
+    return emulated;
+}
 
 static inline void *fake_library(void) {
     void *library = dlopen(MMREC_FAKE_CUDNN, RTLD_NOW | RTLD_LOCAL);

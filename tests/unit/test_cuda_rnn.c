@@ -2,155 +2,17 @@
  * is loaded when, which calls it gets, every refusal in words, memory, recording. That the numbers are right is for
  * ops_harness --rnn cudnn and for mmrec-parity; here both ways of running a call are compared. Only on the emulated
  * device. */
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "call_rig.h"
 
-#include "cudnn_rig.h"
-#include "mmrec/backend.h"
+enum { LSTM_WEIGHTS = 3, MOST_LAYERS = 64 };
 
-enum { ARENA_BYTES = 1 << 18, LSTM_WEIGHTS = 3, GRU_WEIGHTS = 2, MOST_LAYERS = 64 };
-
-static const mmrec_backend *cuda;
-static mmrec_allocator allocator;
-static mmrec_error error;
-
-/* ---- the library of the test ---- */
-
-static struct fake {
-    char *fails, *journal;
-    int *alive, *math;
-} fake;
-
-static void open_fake(void) {
-    void *library = fake_library();
-    fake = (struct fake){symbol(library, "fake_cudnn_fails"), symbol(library, "fake_cudnn_journal"),
-                         symbol(library, "fake_cudnn_alive"), symbol(library, "fake_cudnn_math")};
-}
-
-static void set_failures(const char *what) {
-    fake.journal[0] = '\0';
-    strcpy(fake.fails, what);
-}
-
-static int count_calls(const char *name) { return count_in(fake.journal, name); }
-
-/* ---- a call in an arena of its own ---- */
-
-/* Elements between rows that are no part of them. */
-typedef struct paddings {
-    int in, out, d_in, d_out;
-} paddings;
-
-typedef struct layer {
-    mmrec_op_id op;
-    mmrec_op_sizes sizes;
-    mmrec_op_call call;
-    unsigned char *memory, host[ARENA_BYTES];
-    size_t used;
-} layer;
-
-static layer a, b;
-
-static void must(mmrec_status status) {
-    if (status != MMREC_OK) fail_msg("%s", error.message);
-}
-
-static mmrec_view place(layer *l, const mmrec_shape *shape, int padding) {
-    mmrec_view view = mmrec_view_dense(l->memory + l->used, MMREC_F32, *shape);
-    view.stride += padding;
-    l->used +=
-        ((size_t)(mmrec_shape_rows(shape) * view.stride) * sizeof(float) + MMREC_ALIGN - 1) / MMREC_ALIGN * MMREC_ALIGN;
-    assert_true(l->used <= ARENA_BYTES);
-    return view;
-}
-
-static void place_list(layer *l, const mmrec_arg *args, const mmrec_shape *shapes, unsigned mask, mmrec_view *views,
-                       int padding) {
-    for (int i = 0; args[i].name; i++) {
-        if ((mask >> i) & 1u) views[i] = place(l, &shapes[i], padding);
-    }
-}
-
-/* Numbers in [-0.5, 0.5) everywhere, what is to be written included: the same for the same text. */
-static void fill(layer *l) {
-    uint32_t state = 12345;
-    for (size_t i = 0; i < ARENA_BYTES / sizeof(float); i++) {
-        state = state * 1664525u + 1013904223u;
-        float value = (float)(state >> 8) / 16777216.0f - 0.5f;
-        memcpy(l->host + i * sizeof value, &value, sizeof value);
-    }
-    must(cuda->device->copy_in(l->memory, l->host, ARENA_BYTES, &error));
-}
+static int *fake_math;
 
 static void open_layer(layer *l, const char *op, const char *text, paddings p) {
-    void *memory = NULL;
-    *l = (layer){.op = mmrec_op_find(op)};
-    const mmrec_op_def *def = mmrec_op_get(l->op, MMREC_VARIANT_F32);
-    must(mmrec_op_from_text(def, text, MMREC_ON_DEVICE, &l->sizes, &error));
-    must(cuda->alloc(&allocator, MMREC_ARENA_SAVED, ARENA_BYTES, &memory, &error));
-    l->memory = memory;
-    l->call.sizes = &l->sizes;
-    place_list(l, def->in, l->sizes.in, l->sizes.given, l->call.in, p.in);
-    place_list(l, def->out, l->sizes.out, l->sizes.made, l->call.out, p.out);
-    place_list(l, def->saved, l->sizes.saved, l->sizes.stored, l->call.saved, 0);
-    place_list(l, def->in, l->sizes.in, l->sizes.given, l->call.d_in, p.d_in);
-    place_list(l, def->out, l->sizes.out, l->sizes.made, l->call.d_out, p.d_out);
-    size_t scratch =
-        l->sizes.scratch_bytes[0] > l->sizes.scratch_bytes[1] ? l->sizes.scratch_bytes[0] : l->sizes.scratch_bytes[1];
-    mmrec_shape words = mmrec_shape1((int64_t)(scratch / sizeof(float) + 1));
-    l->call.scratch = place(l, &words, 0).data;
-    fill(l);
-}
-
-static void close_layer(layer *l) {
-    if (l->memory) cuda->free(&allocator, MMREC_ARENA_SAVED, l->memory, ARENA_BYTES);
-    l->memory = NULL;
-}
-
-static mmrec_status run(layer *l, mmrec_pass pass) { return cuda->run(l->op, pass, &l->call, &error); }
-
-static void read_back(layer *l) {
-    must(cuda->synchronize(&error));
-    must(cuda->device->copy_out(l->host, l->memory, ARENA_BYTES, &error));
-}
-
-static void run_both(layer *l) {
-    must(run(l, MMREC_FORWARD));
-    must(run(l, MMREC_BACKWARD));
-    read_back(l);
-}
-
-static float element(const layer *l, const mmrec_view *view, int64_t i) {
-    int64_t columns = mmrec_shape_columns(&view->shape), at = i / columns * view->stride + i % columns;
-    float value;
-    memcpy(&value, l->host + ((unsigned char *)view->data - l->memory) + (size_t)at * sizeof value, sizeof value);
-    return value;
-}
-
-static void expect_view(const char *what, int number, const mmrec_view *x, const mmrec_view *y, double allowed) {
-    assert_int_equal(!x->data, !y->data);
-    for (int64_t i = 0; x->data && i < mmrec_shape_elements(&x->shape); i++) {
-        double here = (double)element(&a, x, i), there = (double)element(&b, y, i);
-        if (fabs(here - there) <= allowed) continue; /* what is no number is not */
-        fail_msg("%s %d: element %d is %.9g and %.9g", what, number, (int)i, here, there);
-    }
-}
-
-/* Layers a and b have the same outputs and gradients. */
-static void expect_same(double allowed) {
-    for (int i = 0; i < MMREC_MAX_OUT; i++) expect_view("output", i, &a.call.out[i], &b.call.out[i], allowed);
-    for (int i = 0; i < MMREC_MAX_IN; i++) expect_view("gradient", i, &a.call.d_in[i], &b.call.d_in[i], allowed);
+    open_layer_of(l, MMREC_F32, op, text, p);
 }
 
 static const double NEAR = 3e-6; /* of sums of some 20 products of numbers up to 1; a wrong sign or place is 1e-2 */
-
-static void expect_failure(mmrec_status got, mmrec_status wanted, const char *words) {
-    assert_int_equal(got, wanted);
-    if (!strstr(error.message, words)) fail_msg("\"%s\" does not say \"%s\"", error.message, words);
-    assert_null(strchr(error.message, '\n'));
-    mmrec_error_clear(&error);
-}
 
 /* ---- around every test ---- */
 
@@ -158,30 +20,21 @@ static bool tf32;
 
 static int open_device(void **state) {
     (void)state;
-    const mmrec_device_options options = {.rnn = MMREC_RNN_CUDNN, .tf32 = tf32};
-    setenv("MMREC_CUDNN", MMREC_FAKE_CUDNN, 1);
-    set_failures("");
-    mmrec_error_clear(&error);
-    mmrec_backend_device_options(&options);
-    if (mmrec_backend_find("cuda", &cuda, &error) != MMREC_OK) fail_msg("%s", error.message);
+    const mmrec_device_options options = {.rnn = MMREC_LIBRARY_CUDNN, .tf32 = tf32};
+    begin_device(&options);
     return 0;
 }
-
-static size_t own_bytes(void) { return cuda->device->allocated(MMREC_ARENAS).live_bytes; }
 
 static int close_device(void **state) {
     (void)state;
     set_failures("");
     close_layer(&a);
     close_layer(&b);
-    mmrec_backend_close();
-    assert_int_equal(*fake.alive, 0);
-    assert_int_equal(own_bytes(), 0);
+    end_device();
     return 0;
 }
 
 static const char *const small = "B=2 X=3 D=5 H=4";
-static const paddings dense;
 
 /* ---- loading: in this order, since what is loaded once stays ---- */
 
@@ -189,11 +42,11 @@ static void test_not_asked_for(void **state) {
     (void)state;
     setenv("MMREC_CUDNN", "/nowhere/libcudnn.so", 1);
     open_layer(&a, "lstm", small, dense);
-    assert_int_equal(cuda->device->rnn(MMREC_RNN_AUTO), MMREC_RNN_CUDNN);
+    assert_int_equal(cuda->device->rnn(MMREC_LIBRARY_AUTO), MMREC_LIBRARY_CUDNN);
     run_both(&a);
-    assert_int_equal(cuda->device->rnn(MMREC_RNN_KERNELS), MMREC_RNN_AUTO);
+    assert_int_equal(cuda->device->rnn(MMREC_LIBRARY_KERNELS), MMREC_LIBRARY_AUTO);
     run_both(&a);
-    assert_int_equal(cuda->device->rnn(MMREC_RNN_CUDNN), MMREC_RNN_KERNELS);
+    assert_int_equal(cuda->device->rnn(MMREC_LIBRARY_CUDNN), MMREC_LIBRARY_KERNELS);
     open_layer(&b, "gru", "B=2 X=1 D=5 H=4 steps=3", dense);
     run_both(&b);
     assert_string_equal(fake.journal, "");
@@ -223,9 +76,9 @@ static void compare_ways(const char *op, const char *text, paddings p, unsigned 
     open_layer(&b, op, text, p);
     a.call.accumulate = b.call.accumulate = accumulate;
     run_both(&a);
-    assert_int_equal(cuda->device->rnn(MMREC_RNN_KERNELS), MMREC_RNN_CUDNN);
+    assert_int_equal(cuda->device->rnn(MMREC_LIBRARY_KERNELS), MMREC_LIBRARY_CUDNN);
     run_both(&b);
-    cuda->device->rnn(MMREC_RNN_CUDNN);
+    cuda->device->rnn(MMREC_LIBRARY_CUDNN);
     expect_same(NEAR);
     close_layer(&a);
     close_layer(&b);
@@ -247,14 +100,14 @@ static void test_both_ways(void **state) {
         compare_ways("gru", texts[i], dense, 0);
         expect_passes(1, 1, 1);
     }
-    assert_int_equal(*fake.math, 3); /* CUDNN_FMA_MATH */
+    assert_int_equal(*fake_math, 3); /* CUDNN_FMA_MATH */
 }
 
 static void test_tf32(void **state) {
     (void)state;
     open_layer(&a, "gru", small, dense);
     must(run(&a, MMREC_FORWARD));
-    assert_int_equal(*fake.math, 0); /* CUDNN_DEFAULT_MATH */
+    assert_int_equal(*fake_math, 0); /* CUDNN_DEFAULT_MATH */
 }
 
 /* Only what both passes read must be packed: the rest goes through memory of the backend's. */
@@ -276,8 +129,8 @@ static void test_strided_states(void **state) {
     open_layer(&a, "lstm", small, dense);
     open_layer(&b, "lstm", small, dense);
     for (int i = 1; i <= 2; i++) {
-        a.call.out[i] = place(&a, &a.sizes.out[i], 5);
-        mmrec_view weight = place(&a, &a.sizes.in[LSTM_WEIGHTS + i - 1], 2);
+        a.call.out[i] = place(&a, &a.sizes.out[i], MMREC_F32, 5);
+        mmrec_view weight = place(&a, &a.sizes.in[LSTM_WEIGHTS + i - 1], MMREC_F32, 2);
         for (int64_t k = 0; k < mmrec_shape_elements(&weight.shape); k++) {
             float value = element(&a, &a.call.in[LSTM_WEIGHTS + i - 1], k);
             int64_t columns = mmrec_shape_columns(&weight.shape), at = k / columns * weight.stride + k % columns;
@@ -302,7 +155,7 @@ static void test_falls_back(void **state) {
     for (int state_in = 1; state_in <= 2; state_in++) { /* a state that is not packed */
         close_layer(&a);
         open_layer(&a, "lstm", small, dense);
-        a.call.in[state_in] = place(&a, &a.sizes.in[state_in], 1);
+        a.call.in[state_in] = place(&a, &a.sizes.in[state_in], MMREC_F32, 1);
         run_both(&a);
     }
     assert_string_equal(fake.journal, "");
@@ -319,7 +172,7 @@ static void test_absent_gradients(void **state) {
     for (int i = 0; i < 4; i++) a.call.d_in[LSTM_WEIGHTS + i].data = b.call.d_in[LSTM_WEIGHTS + i].data = NULL;
     run_both(&a);
     expect_passes(1, 1, 0);
-    cuda->device->rnn(MMREC_RNN_KERNELS);
+    cuda->device->rnn(MMREC_LIBRARY_KERNELS);
     run_both(&b);
     expect_same(NEAR);
 }
@@ -341,9 +194,9 @@ static void test_backward_alone(void **state) {
     (void)state;
     open_layer(&a, "lstm", small, dense);
     expect_failure(run(&a, MMREC_BACKWARD), MMREC_INTERNAL, "lstm backward: cuDNN has run no forward pass");
-    cuda->device->rnn(MMREC_RNN_KERNELS);
+    cuda->device->rnn(MMREC_LIBRARY_KERNELS);
     must(run(&a, MMREC_FORWARD));
-    cuda->device->rnn(MMREC_RNN_CUDNN);
+    cuda->device->rnn(MMREC_LIBRARY_CUDNN);
     expect_failure(run(&a, MMREC_BACKWARD), MMREC_INTERNAL, "--rnn must not change between the two");
     set_failures("RNNForward:0@2 ");
     must(run(&a, MMREC_FORWARD));
@@ -455,12 +308,6 @@ static void test_every_call_fails(void **state) {
 
 /* ---- recording ---- */
 
-static void record(layer *l, mmrec_pass pass, void **graph) {
-    must(cuda->device->capture_begin(&error));
-    must(run(l, pass));
-    must(cuda->device->capture_end(graph, &error));
-}
-
 static void test_recorded(void **state) {
     void *graphs[MMREC_PASSES] = {NULL};
     (void)state;
@@ -485,21 +332,15 @@ static void test_recorded(void **state) {
     for (int pass = 0; pass < MMREC_PASSES; pass++) cuda->device->graph_destroy(graphs[pass]);
 }
 
-static void fail_recording(mmrec_pass pass, mmrec_status wanted, const char *words) {
-    must(cuda->device->capture_begin(&error));
-    expect_failure(run(&a, pass), wanted, words);
-    cuda->device->capture_abandon();
-}
-
 static void test_recording_fails(void **state) {
     (void)state;
     open_layer(&a, "gru", small, dense);
-    fail_recording(MMREC_FORWARD, MMREC_INTERNAL, "run the phase once before, or use --graphs off");
+    fail_recording(&a, MMREC_FORWARD, MMREC_INTERNAL, "run the phase once before, or use --graphs off");
     must(run(&a, MMREC_FORWARD));
-    fail_recording(MMREC_BACKWARD, MMREC_INTERNAL, "run the phase once before, or use --graphs off");
+    fail_recording(&a, MMREC_BACKWARD, MMREC_INTERNAL, "run the phase once before, or use --graphs off");
     must(run(&a, MMREC_BACKWARD));
     set_failures("RNNForward ");
-    fail_recording(MMREC_FORWARD, MMREC_UNSUPPORTED,
+    fail_recording(&a, MMREC_FORWARD, MMREC_UNSUPPORTED,
                    "cuDNN cannot be recorded into a CUDA graph here: cudnnRNNForward failed with "
                    "CUDNN_STATUS_EXECUTION_FAILED: the fake was told to fail; use --graphs off");
     set_failures("");
@@ -540,12 +381,7 @@ int main(void) {
         CASE(test_full_table),     CASE(test_every_call_fails),
         CASE(test_recorded),       CASE(test_recording_fails),
         CASE(test_reopen)};
-    mmrec_status status = mmrec_backend_find("cuda", &cuda, &error);
-    if (status != MMREC_OK || !cuda->device->info.emulated) {
-        printf("SKIP: %s\n", status == MMREC_OK ? "the device is a real one" : error.message);
-        return 77;
-    }
-    mmrec_backend_close();
-    open_fake();
+    if (!device_emulated()) return 77;
+    fake_math = symbol(open_fake(), "fake_cudnn_math");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

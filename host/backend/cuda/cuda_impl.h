@@ -63,6 +63,12 @@ mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *
 void cuda_rnn_forget(const void *memory, size_t bytes);
 void cuda_rnn_free(void);
 
+/* cudnn_attention.c, or no_cudnn.c: a call of `attention` by cuDNN. Not `done`: it has no engine for it, or, unless it
+ * is required, is not there. */
+mmrec_status cuda_attention_run(mmrec_pass pass, const mmrec_op_call *call, bool required, bool *done,
+                                mmrec_error *error);
+void cuda_attention_free(void);
+
 /* cudnn.c, or no_cudnn.c: gives back cuDNN's handle */
 void cuda_cudnn_close(void);
 

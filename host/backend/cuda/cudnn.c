@@ -110,6 +110,38 @@ mmrec_status cudnn_open(const cudnn_calls **out, cudnnHandle_t *out_handle, mmre
     return MMREC_OK;
 }
 
+mmrec_status cudnn_required(const char *flag, const cudnn_calls **out, cudnnHandle_t *out_handle, mmrec_error *error) {
+    static const char prefix[] = "no cuDNN: ";
+    mmrec_error why;
+    mmrec_error_clear(&why);
+    mmrec_status status = cudnn_open(out, out_handle, &why);
+    if (status == MMREC_OK) return status;
+    if (status == MMREC_NO_DEVICE) return cuda_usable(error);
+    bool said = strncmp(why.message, prefix, sizeof prefix - 1) == 0;
+    MMREC_FAIL(error, status, "%s%s%.400s; use --%s kernels", said ? "" : prefix, said ? "" : "the device is ",
+               why.message, flag);
+}
+
+/* ---- recordings ---- */
+
+mmrec_status cudnn_not_recording(mmrec_error *error) {
+    if (!cuda_capturing()) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_INTERNAL,
+               "cuDNN needs memory for a layer that it has not run before, which cannot be had while a CUDA graph is "
+               "recorded; run the phase once before, or use --graphs off");
+}
+
+mmrec_status cudnn_queued(cudnnStatus_t code, const char *call, uint64_t kernels, mmrec_error *error) {
+    mmrec_error why;
+    mmrec_error_clear(&why);
+    mmrec_status status = cudnn_check(code, call, cuda_capturing() ? &why : error);
+    if (status == MMREC_OK) cuda_count_launches(kernels);
+    if (status == MMREC_OK || !cuda_capturing()) return status;
+    MMREC_TRY(cuda_usable(error));
+    MMREC_FAIL(error, MMREC_UNSUPPORTED, "cuDNN cannot be recorded into a CUDA graph here: %.400s; use --graphs off",
+               why.message);
+}
+
 /* ---- describing ---- */
 
 mmrec_status cudnn_make_dropout(const cudnn_calls *c, cudnnHandle_t of, cudnnDropoutDescriptor_t *out,

@@ -1,5 +1,5 @@
-/* cuDNN as the yardstick (lstm.c) and the ops `lstm` and `gru` (cudnn_rnn.c) use it: loaded at the first request, a
- * handle on the backend's stream. */
+/* cuDNN as the yardstick (lstm.c) and the ops `lstm`, `gru` (cudnn_rnn.c) and `attention` (cudnn_attention.c) use it:
+ * loaded at the first request, a handle on the backend's stream. */
 #ifndef MMREC_CUDNN_CALLS_H
 #define MMREC_CUDNN_CALLS_H
 
@@ -33,7 +33,13 @@
     CALL(GetRNNTempSpaceSizes)                                                                                         \
     CALL(RNNForward)                                                                                                   \
     CALL(RNNBackwardData_v8)                                                                                           \
-    CALL(RNNBackwardWeights_v8)
+    CALL(RNNBackwardWeights_v8)                                                                                        \
+    CALL(BackendCreateDescriptor)                                                                                      \
+    CALL(BackendDestroyDescriptor)                                                                                     \
+    CALL(BackendSetAttribute)                                                                                          \
+    CALL(BackendGetAttribute)                                                                                          \
+    CALL(BackendFinalize)                                                                                              \
+    CALL(BackendExecute)
 
 typedef struct cudnn_calls {
 #define CUDNN_CALL(name) __typeof__(cudnn##name) *name;
@@ -48,7 +54,18 @@ mmrec_status cudnn_open(const cudnn_calls **calls, cudnnHandle_t *handle, mmrec_
 mmrec_status cudnn_check(cudnnStatus_t code, const char *call, mmrec_error *error) MMREC_MUST_CHECK;
 #define CUDNN_TRY(calls, name, error, ...) MMREC_TRY(cudnn_check((calls)->name(__VA_ARGS__), "cudnn" #name, (error)))
 
-/* ---- what both describe ---- */
+/* The same for what --FLAG cudnn asks for: where there is none, also what to do. */
+mmrec_status cudnn_required(const char *flag, const cudnn_calls **calls, cudnnHandle_t *handle,
+                            mmrec_error *error) MMREC_MUST_CHECK;
+
+/* Refuses while a CUDA graph is recorded: memory and plans are had before. */
+mmrec_status cudnn_not_recording(mmrec_error *error) MMREC_MUST_CHECK;
+
+/* After a call that puts kernels into the stream, about so many: as cudnn_check, but a failure inside a recording has
+ * the recording for its likely cause. */
+mmrec_status cudnn_queued(cudnnStatus_t code, const char *call, uint64_t kernels, mmrec_error *error) MMREC_MUST_CHECK;
+
+/* ---- what both recurrent layers describe ---- */
 
 /* No dropout: neither keeps anything for it. */
 mmrec_status cudnn_make_dropout(const cudnn_calls *calls, cudnnHandle_t handle, cudnnDropoutDescriptor_t *out,

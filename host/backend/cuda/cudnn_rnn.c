@@ -107,20 +107,9 @@ static mmrec_status deliver(const rnn_run *r, slot_piece piece, const mmrec_view
 
 /* ---- calls ---- */
 
-/* A failure inside a recording has the recording for its likely cause. */
-static mmrec_status queued(const rnn_run *r, cudnnStatus_t code, const char *call, mmrec_error *error) {
-    mmrec_error why;
-    mmrec_error_clear(&why);
-    mmrec_status status = cudnn_check(code, call, cuda_capturing() ? &why : error);
-    if (status == MMREC_OK) cuda_count_launches((uint64_t)r->slot->key.steps * LAUNCHES_A_STEP);
-    if (status == MMREC_OK || !cuda_capturing()) return status;
-    MMREC_TRY(cuda_usable(error));
-    MMREC_FAIL(error, MMREC_UNSUPPORTED, "cuDNN cannot be recorded into a CUDA graph here: %.400s; use --graphs off",
-               why.message);
-}
-
 #define RNN_TRY(r, name, error, ...)                                                                                   \
-    MMREC_TRY(queued((r), (r)->calls->name((r)->handle, (r)->slot->rnn, __VA_ARGS__), "cudnn" #name, (error)))
+    MMREC_TRY(cudnn_queued((r)->calls->name((r)->handle, (r)->slot->rnn, __VA_ARGS__), "cudnn" #name,                  \
+                           (uint64_t)(r)->slot->key.steps *LAUNCHES_A_STEP, (error)))
 
 static cudnnTensorDescriptor_t cell_state(const rnn_run *r) { return r->kind.cells ? r->slot->state : NULL; }
 static const void *first_cell(const rnn_run *r) { return r->kind.cells ? r->call->in[IN_C0].data : NULL; }

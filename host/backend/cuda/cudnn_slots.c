@@ -33,36 +33,20 @@ static mmrec_status make_shared(mmrec_error *error) {
 }
 
 mmrec_status slots_open(const cudnn_calls **calls, cudnnHandle_t *handle, mmrec_error *error) {
-    static const char prefix[] = "no cuDNN: ";
-    mmrec_error why;
-    mmrec_error_clear(&why);
-    mmrec_status status = cudnn_open(calls, handle, &why);
-    if (status == MMREC_NO_DEVICE) return cuda_usable(error);
-    if (status != MMREC_OK) {
-        bool said = strncmp(why.message, prefix, sizeof prefix - 1) == 0;
-        MMREC_FAIL(error, status, "%s%s%.400s; use --rnn kernels", said ? "" : prefix, said ? "" : "the device is ",
-                   why.message);
-    }
+    MMREC_TRY(cudnn_required("rnn", calls, handle, error));
     if (library.calls) return MMREC_OK;
     library.calls = *calls;
     library.handle = *handle;
-    status = make_shared(error);
+    mmrec_status status = make_shared(error);
     if (status != MMREC_OK) close_library();
     return status;
 }
 
 /* ---- memory ---- */
 
-static mmrec_status check_not_recording(mmrec_error *error) {
-    if (!cuda_capturing()) return MMREC_OK;
-    MMREC_FAIL(error, MMREC_INTERNAL,
-               "cuDNN needs memory for a layer that it has not run before, which cannot be had while a CUDA graph is "
-               "recorded; run the phase once before, or use --graphs off");
-}
-
 mmrec_status slot_memory(rnn_slot *slot, slot_piece piece, void **out, mmrec_error *error) {
     if (!slot->at[piece] && slot->bytes[piece] > 0) {
-        MMREC_TRY(check_not_recording(error));
+        MMREC_TRY(cudnn_not_recording(error));
         MMREC_TRY(cuda_alloc_own(slot->bytes[piece], &slot->at[piece], "cudaMalloc for cuDNN", error));
     }
     *out = slot->at[piece];

@@ -27,9 +27,15 @@ static mmrec_recurrence_regime use_regime(mmrec_recurrence_regime regime) {
     return before;
 }
 
-static mmrec_rnn_choice use_rnn(mmrec_rnn_choice choice) {
-    mmrec_rnn_choice before = cuda_state.rnn;
+static mmrec_library_choice use_rnn(mmrec_library_choice choice) {
+    mmrec_library_choice before = cuda_state.rnn;
     cuda_state.rnn = choice;
+    return before;
+}
+
+static mmrec_library_choice use_attention(mmrec_library_choice choice) {
+    mmrec_library_choice before = cuda_state.attention;
+    cuda_state.attention = choice;
     return before;
 }
 
@@ -55,6 +61,7 @@ mmrec_device cuda_device = {.copy_in = cuda_copy_in,
                             .profiler = cuda_profiler,
                             .recurrence = use_regime,
                             .rnn = use_rnn,
+                            .attention = use_attention,
                             .lstm = {cuda_lstm_create, cuda_lstm_prepare, cuda_lstm_run, cuda_lstm_destroy}};
 
 /* ---- ops ---- */
@@ -185,6 +192,7 @@ static void close_device(void) {
     cuda_release();
     cuda_lstm_destroy();
     cuda_rnn_free();
+    cuda_attention_free();
     cuda_cudnn_close();
     cuda_gemm_close();
     cuda_flush_free();
@@ -203,6 +211,7 @@ static mmrec_status module_open(const mmrec_device_options *options, const mmrec
     cuda_state.tf32 = options->tf32;
     cuda_state.recurrence = options->recurrence;
     cuda_state.rnn = options->rnn;
+    cuda_state.attention = options->attention;
     cuda_state.self_check = !options->no_self_check;
     cuda_state.spin_limit = SPIN_LIMIT;
     mmrec_status status = open_device(error);

@@ -41,10 +41,19 @@ mmrec_status cuda_alloc(mmrec_allocator *allocator, mmrec_arena arena, size_t by
     return status;
 }
 
+/* No arena is alive, so no recorded graph is. */
+static bool all_free(void) {
+    for (int arena = 0; arena < MMREC_ARENAS; arena++) {
+        if (counts[arena].live_bytes > 0) return false;
+    }
+    return true;
+}
+
 void cuda_free(mmrec_allocator *allocator, mmrec_arena arena, void *memory, size_t bytes) {
     (void)allocator;
     cuda_rnn_forget(memory, bytes);
     release(&counts[arena], memory, bytes);
+    if (all_free()) cuda_attention_free();
 }
 
 mmrec_status cuda_alloc_own(size_t bytes, void **out, const char *what, mmrec_error *error) {

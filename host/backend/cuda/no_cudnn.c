@@ -30,4 +30,15 @@ void cuda_rnn_forget(const void *memory, size_t bytes) {
 
 void cuda_rnn_free(void) {}
 
+mmrec_status cuda_attention_run(mmrec_pass pass, const mmrec_op_call *call, bool required, bool *done,
+                                mmrec_error *error) {
+    (void)pass;
+    (void)call;
+    *done = false;
+    if (!required) return MMREC_OK;
+    MMREC_FAIL(error, MMREC_UNSUPPORTED, "no cuDNN: built without it; use --attention kernels");
+}
+
+void cuda_attention_free(void) {}
+
 void cuda_cudnn_close(void) {}

@@ -32,7 +32,7 @@ static bool cudnn_takes(mmrec_op_id op, const mmrec_op_call *call) {
 mmrec_status mmrec_cuda_rnn(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, bool *done,
                             mmrec_error *error) {
     bool wanted =
-        cuda_state.rnn == MMREC_RNN_AUTO ? cudnn_is_faster(op, call->sizes) : cuda_state.rnn == MMREC_RNN_CUDNN;
+        cuda_state.rnn == MMREC_LIBRARY_AUTO ? cudnn_is_faster(op, call->sizes) : cuda_state.rnn == MMREC_LIBRARY_CUDNN;
     *done = wanted && cudnn_takes(op, call);
     return *done ? cuda_rnn_run(op, pass, call, error) : MMREC_OK;
 }
