@@ -16,7 +16,7 @@ check() {
 }
 
 failed=0
-check "$module" forward --most 0.05 & forward=$!
+check "$module" forward --most 0.02 & forward=$!
 check "$module" random --most 0.005 & random=$!
 wait $forward || failed=1
 wait $random || failed=1
