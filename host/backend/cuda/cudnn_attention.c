@@ -38,7 +38,6 @@ typedef struct attention_plan {
     attention_ids ids;
     cudnn_plan plan;
     void *work;
-    size_t work_bytes;
 } attention_plan;
 
 static attention_plan table[PLANS];
@@ -87,14 +86,22 @@ static int scores_of(builder *b) {
     return graph_pointwise(&b->graph, CUDNN_POINTWISE_MUL, scores, b->ids->scale, CUDNN_DATA_FLOAT);
 }
 
+/* What both passes read. Key is turned for its product with query, value for the one with dctx, of the backward pass.
+ */
+static void describe_inputs(builder *b) {
+    const attention_key *k = b->key;
+    attention_ids *ids = b->ids;
+    ids->in[IN_QUERY] = heads_of(b, k->queries, k->stride[IN_QUERY], false);
+    ids->in[IN_KEY] = heads_of(b, k->keys, k->stride[IN_KEY], true);
+    ids->in[IN_VALUE] = heads_of(b, k->keys, k->stride[IN_VALUE], k->backward);
+    ids->ctx = heads_of(b, k->queries, k->ctx, false);
+}
+
 static void describe_forward(builder *b) {
     const attention_key *k = b->key;
     attention_ids *ids = b->ids;
     cudnn_graph *g = &b->graph;
-    ids->in[IN_QUERY] = heads_of(b, k->queries, k->stride[IN_QUERY], false);
-    ids->in[IN_KEY] = heads_of(b, k->keys, k->stride[IN_KEY], true);
-    ids->in[IN_VALUE] = heads_of(b, k->keys, k->stride[IN_VALUE], false);
-    ids->ctx = heads_of(b, k->queries, k->ctx, false);
+    describe_inputs(b);
     int scores = mask(b, scores_of(b));
     int top = graph_reduce(g, CUDNN_REDUCE_TENSOR_MAX, scores);
     int below = graph_pointwise(g, CUDNN_POINTWISE_SUB, scores, top, CUDNN_DATA_FLOAT);
@@ -123,10 +130,7 @@ static void describe_backward(builder *b) {
     const attention_key *k = b->key;
     attention_ids *ids = b->ids;
     cudnn_graph *g = &b->graph;
-    ids->in[IN_QUERY] = heads_of(b, k->queries, k->stride[IN_QUERY], false);
-    ids->in[IN_KEY] = heads_of(b, k->keys, k->stride[IN_KEY], true);
-    ids->in[IN_VALUE] = heads_of(b, k->keys, k->stride[IN_VALUE], true);
-    ids->ctx = heads_of(b, k->queries, k->ctx, false);
+    describe_inputs(b);
     ids->dctx = heads_of(b, k->queries, k->dctx, false);
     ids->saved = row_numbers(b, k->saved, GRAPH_DEVICE);
     for (int i = 0; i < INPUTS; i++)
@@ -166,17 +170,15 @@ static attention_plan *find_place(const attention_key *key) {
 }
 
 static void release(attention_plan *p) {
+    cuda_free_own(p->work, p->plan.work_bytes);
     graph_plan_end(library, &p->plan);
-    cuda_free_own(p->work, p->work_bytes);
     memset(p, 0, sizeof *p);
 }
 
 static mmrec_status make(attention_plan *p, cudnnHandle_t handle, mmrec_error *error) {
     MMREC_TRY(make_plan(p, handle, error));
     if (!p->plan.run || p->plan.work_bytes == 0) return MMREC_OK;
-    MMREC_TRY(cuda_alloc_own(p->plan.work_bytes, &p->work, "cudaMalloc for cuDNN", error));
-    p->work_bytes = p->plan.work_bytes;
-    return MMREC_OK;
+    return cuda_alloc_own(p->plan.work_bytes, &p->work, "cudaMalloc for cuDNN", error);
 }
 
 /* Of a full table what is required hears; the rest is for the kernels, and `place` NULL. */

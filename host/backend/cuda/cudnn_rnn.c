@@ -109,7 +109,7 @@ static mmrec_status deliver(const rnn_run *r, slot_piece piece, const mmrec_view
 
 #define RNN_TRY(r, name, error, ...)                                                                                   \
     MMREC_TRY(cudnn_queued((r)->calls->name((r)->handle, (r)->slot->rnn, __VA_ARGS__), "cudnn" #name,                  \
-                           (uint64_t)(r)->slot->key.steps *LAUNCHES_A_STEP, (error)))
+                           (uint64_t)((r)->slot->key.steps * LAUNCHES_A_STEP), (error)))
 
 static cudnnTensorDescriptor_t cell_state(const rnn_run *r) { return r->kind.cells ? r->slot->state : NULL; }
 static const void *first_cell(const rnn_run *r) { return r->kind.cells ? r->call->in[IN_C0].data : NULL; }
