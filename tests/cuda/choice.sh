@@ -24,6 +24,17 @@ expect() {
   grep -qF -- "$words" "$work/out" || fault "$*: does not say \"$words\": $(tail -1 "$work/out")"
 }
 
+# expect_cudnn LOADED COMMAND...: the command ends well, and cuDNN was loaded (yes) or was not (no).
+expect_cudnn() {
+  wanted=$1
+  shift
+  MMREC_CUDNN=$cudnn LD_DEBUG=files LD_DEBUG_OUTPUT="$work/ld" "$@" >"$work/out" 2>&1 || fault "$*: $(tail -1 "$work/out")"
+  loaded=no
+  cat "$work"/ld.* | grep -q 'calling init:.*cudnn' && loaded=yes
+  [ $loaded = "$wanted" ] || fault "$*: cuDNN loaded: $loaded"
+  rm -f "$work"/ld.*
+}
+
 device=no
 [ "$mode" = real ] && "$bin/mmrec-parity" --backend cuda "$fixture" >/dev/null 2>&1 && device=yes
 
@@ -61,15 +72,10 @@ done
 if [ "$mode" = emulated ]; then
   size="B=1 T=2 D=3"
   recurrence="--backend cuda --op recurrence --quiet --threads 1"
-  for against in none cudnn-lstm-fp16; do
-    # shellcheck disable=SC2086
-    MMREC_CUDNN=$cudnn LD_DEBUG=files LD_DEBUG_OUTPUT="$work/ld" "$bin/mmrec-bench" $recurrence --at "$size" \
-      --against $against >"$work/out" 2>&1 || fault "--against $against: $(tail -1 "$work/out")"
-    loaded=no
-    cat "$work"/ld.* | grep -q 'calling init:.*cudnn' && loaded=yes
-    [ $against$loaded = noneno ] || [ $against$loaded = cudnn-lstm-fp16yes ] || fault "--against $against: cuDNN loaded: $loaded"
-    rm -f "$work"/ld.*
-  done
+  # shellcheck disable=SC2086
+  expect_cudnn no "$bin/mmrec-bench" $recurrence --at "$size" --against none
+  # shellcheck disable=SC2086
+  expect_cudnn yes "$bin/mmrec-bench" $recurrence --at "$size" --against cudnn-lstm-fp16
   grep -q '^cudnn-lstm-fp16: cuDNN 9.19.0, forward [sp]' "$work/out" || fault "the report does not name cuDNN: $(tail -1 "$work/out")"
   # shellcheck disable=SC2086
   expect 0 "recurrence against cudnn-lstm-bf16: n/a (emulated)" "$bin/mmrec-bench" $recurrence --at "$size" \
@@ -79,17 +85,8 @@ if [ "$mode" = emulated ]; then
     "$bin/mmrec-bench" $recurrence --at "$size" --against cudnn-lstm-fp16
   # Or where it runs layers.
   layers=$source/tests/golden/fixtures/lstm.safetensors
-  for rnn in auto kernels cudnn; do
-    MMREC_CUDNN=$cudnn LD_DEBUG=files LD_DEBUG_OUTPUT="$work/ld" "$bin/mmrec-parity" --backend cuda --rnn $rnn "$layers" \
-      >"$work/out" 2>&1 || fault "--rnn $rnn: $(tail -1 "$work/out")"
-    loaded=no
-    cat "$work"/ld.* | grep -q 'calling init:.*cudnn' && loaded=yes
-    case $rnn$loaded in
-    autono | kernelsno | cudnnyes) ;;
-    *) fault "--rnn $rnn: cuDNN loaded: $loaded" ;;
-    esac
-    rm -f "$work"/ld.*
-  done
+  for rnn in auto kernels; do expect_cudnn no "$bin/mmrec-parity" --backend cuda --rnn $rnn "$layers"; done
+  expect_cudnn yes "$bin/mmrec-parity" --backend cuda --rnn cudnn "$layers"
   expect 2 "mmrec-parity: no cuDNN: $work/none.so: cannot open" env MMREC_CUDNN="$work/none.so" \
     "$bin/mmrec-parity" --backend cuda --rnn cudnn "$layers"
   expect 2 "no cuDNN: the device is emulated; use --rnn kernels" "$bin/mmrec-parity" --backend cuda --rnn cudnn "$layers"
@@ -104,12 +101,7 @@ if [ "$mode" = emulated ]; then
     # shellcheck disable=SC2086
     set -- $way
     # shellcheck disable=SC2086
-    MMREC_CUDNN=$cudnn LD_DEBUG=files LD_DEBUG_OUTPUT="$work/ld" "$bin/mmrec-bench" $attention --at "$heads" --dtype $1 \
-      --attention $2 >"$work/out" 2>&1 || fault "--attention $2 with $1: $(tail -1 "$work/out")"
-    loaded=no
-    cat "$work"/ld.* | grep -q 'calling init:.*cudnn' && loaded=yes
-    [ $loaded = "$3" ] || fault "--attention $2 with $1: cuDNN loaded: $loaded"
-    rm -f "$work"/ld.*
+    expect_cudnn $3 "$bin/mmrec-bench" $attention --at "$heads" --dtype $1 --attention $2
   done
   # shellcheck disable=SC2086
   expect 0 "attention" "$bin/mmrec-bench" $attention --at "$heads" --dtype bf16
