@@ -59,15 +59,19 @@ static double largest_of(const results *analytic, const mmrec_op_sizes *sizes, i
     return mmrec_compare(d, d, mmrec_shape_elements(&sizes->in[input])).max_want;
 }
 
+/* The k-th element to be tried of an input: all of a small one. */
+static int64_t tried_element(int64_t k, int64_t count) {
+    if (count <= ALL_UP_TO || k == 0) return k;
+    return k == 1 ? count - 1 : mmrec_rng_below(HARNESS_SEED, STREAM_PICK, (uint64_t)k, (uint32_t)count);
+}
+
 static void check_input(harness *h, trial *t, const sample_values *values, results *scratch, const results *analytic,
                         int input) {
     int64_t count = mmrec_shape_elements(&t->sizes.in[input]);
     int64_t tried = count > ALL_UP_TO ? PICKED : count;
     double largest = largest_of(analytic, &t->sizes, input);
     for (int64_t k = 0; k < tried && !harness_stop(h); k++) {
-        int64_t i = k;
-        if (count > ALL_UP_TO && k == 1) i = count - 1;
-        if (count > ALL_UP_TO && k > 1) i = mmrec_rng_below(HARNESS_SEED, STREAM_PICK, (uint64_t)k, (uint32_t)count);
+        int64_t i = tried_element(k, count);
         check_element(h, t, values, scratch, input, i, analytic->d_in[input][i], largest);
     }
 }
