@@ -86,8 +86,7 @@ static int scores_of(builder *b) {
     return graph_pointwise(&b->graph, CUDNN_POINTWISE_MUL, scores, b->ids->scale, CUDNN_DATA_FLOAT);
 }
 
-/* What both passes read. Key is turned for its product with query, value for the one with dctx, of the backward pass.
- */
+/* What both passes read. Key is turned for its product with query, value for that of the backward pass with dctx. */
 static void describe_inputs(builder *b) {
     const attention_key *k = b->key;
     attention_ids *ids = b->ids;
