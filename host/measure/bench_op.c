@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench_op_impl.h"
+#include "beside.h"
 #include "mmrec/compare.h"
 
 static const char *const pass_names[MMREC_PASSES] = {"forward", "backward"};
@@ -130,16 +131,6 @@ static mmrec_status run_pass(void *context, mmrec_error *error) {
     return op_use_run(s->use, s->pass, error);
 }
 
-/* Compute and traffic each have a least time on this machine; the longer one binds. */
-static void rate_pass(const mmrec_ceilings *ceilings, mmrec_pass pass, mmrec_op_result *out) {
-    const mmrec_work *work = &out->pass[pass].work;
-    double seconds = out->pass[pass].series.stats.median * 1e-9;
-    if (!(seconds > 0) || !(ceilings->sgemm_flops_per_s > 0) || !(ceilings->copy_bytes_per_s > 0)) return;
-    double compute = work->flops / ceilings->sgemm_flops_per_s, traffic = work->bytes / ceilings->copy_bytes_per_s;
-    out->flops_bound[pass] = compute > traffic;
-    out->ceiling_ratio[pass] = fmax(compute, traffic) / seconds;
-}
-
 /* Progress over the passes. */
 typedef struct op_progress {
     mmrec_bench_observer observer;
@@ -172,18 +163,42 @@ typedef struct op_run {
     op_against against;
     device_meter meter;
     const mmrec_bench_options *options;
-    const mmrec_ceilings *ceilings;
+    const mmrec_ceiling_source *ceilings;
     op_progress progress;
 } op_run;
 
-/* Alone, or in alternation with the yardstick. */
+/* Compute and traffic each have a least time on this machine; the longer one binds. */
+static mmrec_ceiling binding(const mmrec_ceilings *best, const mmrec_work *work) {
+    bool compute = work->flops * best->copy_bytes_per_s > work->bytes * best->sgemm_flops_per_s;
+    return compute ? MMREC_CEILING_SGEMM : MMREC_CEILING_COPY;
+}
+
+/* Alone, but for the ceiling that binds. */
+static mmrec_status sample_beside(op_run *run, mmrec_pass pass, mmrec_subject timed, mmrec_sampling sampling,
+                                  mmrec_progress progress, mmrec_op_result *out, mmrec_error *error) {
+    mmrec_bench_row *row = &out->pass[pass];
+    ceiling_beside beside = {.allocator = run->use.allocator, .source = run->ceilings};
+    mmrec_beside hook = {ceiling_beside_run, &beside};
+    if (run->ceilings) {
+        beside.which = out->ceiling[pass] = binding(&run->ceilings->best, &row->work);
+        sampling.beside = &hook;
+    }
+    double amount = beside.which == MMREC_CEILING_SGEMM ? row->work.flops : row->work.bytes;
+    mmrec_status status = mmrec_measure(beside.allocator, timed, &sampling, progress, &row->series, error);
+    if (status == MMREC_OK && run->ceilings && amount > 0)
+        status = ceiling_beside_share(&beside, &row->series, amount, &out->ceiling_share[pass], error);
+    ceiling_beside_free(&beside);
+    return status;
+}
+
+/* By itself, or in alternation with the yardstick. */
 static mmrec_status sample_pass(op_run *run, mmrec_pass pass, mmrec_subject timed, mmrec_op_result *out,
                                 mmrec_error *error) {
     mmrec_allocator *allocator = run->use.allocator;
     mmrec_sampling sampling = sampling_of(run->options, &run->meter);
     mmrec_progress progress = {tick, &run->progress};
     mmrec_bench_row *row = &out->pass[pass], *other = &out->against.row[pass];
-    if (!run->against.open) return mmrec_measure(allocator, timed, &sampling, progress, &row->series, error);
+    if (!run->against.open) return sample_beside(run, pass, timed, sampling, progress, out, error);
     mmrec_subject yardstick = op_against_subject(&run->against, pass);
     MMREC_TRY(mmrec_measure_pair(allocator, yardstick, timed, &sampling, progress, &other->series, &row->series,
                                  &out->against.paired[pass], error));
@@ -195,12 +210,11 @@ static mmrec_status time_pass(op_run *run, mmrec_pass pass, mmrec_op_result *out
     pass_subject subject = {use, pass};
     mmrec_subject timed = {.run = run_pass, .context = &subject};
     mmrec_bench_row *row = &out->pass[pass];
-    MMREC_TRY_WHILE(sample_pass(run, pass, timed, out, error), error, "timing %s %s", use->def->name, pass_names[pass]);
-    out->has_pass[pass] = true;
     row->work = mmrec_op_work(use->def, &use->sizes, pass, use->storage);
     row->nodes = 1;
+    MMREC_TRY_WHILE(sample_pass(run, pass, timed, out, error), error, "timing %s %s", use->def->name, pass_names[pass]);
+    out->has_pass[pass] = true;
     if (run->against.open && out->against.what == MMREC_AGAINST_GRID_BARRIER) out->against.row[pass].work = row->work;
-    rate_pass(run->ceilings, pass, out);
     MMREC_TRY(bench_count_launches(use->allocator, &run->meter, &timed, row, error));
     return run->options->profile ? show_profiler(&timed, run->options->backend, error) : MMREC_OK;
 }
@@ -215,7 +229,7 @@ static mmrec_status time_passes(op_run *run, mmrec_op_result *out, mmrec_error *
 }
 
 static mmrec_status bench_op(mmrec_allocator *allocator, mmrec_op_id op, const mmrec_bench_options *options,
-                             const mmrec_ceilings *ceilings, mmrec_bench_observer observer, mmrec_op_result *out,
+                             const mmrec_ceiling_source *ceilings, mmrec_bench_observer observer, mmrec_op_result *out,
                              mmrec_error *error) {
     op_run run = {.options = options, .ceilings = ceilings, .progress = {.observer = observer}};
     const mmrec_backend *backend = options->backend;
@@ -238,7 +252,7 @@ static mmrec_status bench_op(mmrec_allocator *allocator, mmrec_op_id op, const m
 }
 
 mmrec_status mmrec_bench_op(mmrec_allocator *allocator, mmrec_op_id op, const char *size,
-                            const mmrec_bench_options *options, const mmrec_ceilings *ceilings,
+                            const mmrec_bench_options *options, const mmrec_ceiling_source *ceilings,
                             mmrec_bench_observer observer, mmrec_op_result *out, mmrec_error *error) {
     memset(out, 0, sizeof *out);
     const mmrec_op_def *def = mmrec_op_get(op, options->backend->variant);

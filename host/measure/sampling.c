@@ -241,15 +241,22 @@ static mmrec_status conclude(const sampler *s, mmrec_series *series, mmrec_error
     return MMREC_OK;
 }
 
+static mmrec_status run_beside(const sampler *s, bool last, mmrec_error *error) {
+    const mmrec_beside *beside = s->sampling->beside;
+    return beside ? beside->run(beside->context, s->series[0]->count, last, error) : MMREC_OK;
+}
+
 static mmrec_status run_sampler(sampler *s, mmrec_error *error) {
     MMREC_TRY(check_sampling(s->sampling, error));
     MMREC_TRY(warm_up(s, error));
     double waited_s = mmrec_machine_waited_s();
     s->start_ns = mmrec_clock_ns();
     while (!finished(s)) {
+        MMREC_TRY(run_beside(s, false, error));
         MMREC_TRY(sample_unit(s, error));
         tick(s);
     }
+    MMREC_TRY(run_beside(s, true, error));
     double threads_s = mmrec_clock_seconds_since(s->start_ns) * omp_get_max_threads();
     waited_s = mmrec_machine_waited_s() - waited_s;
     for (int side = 0; side < s->sides; side++) {

@@ -104,12 +104,14 @@ static void case_rows(csv_row *row, const mmrec_report *report, int index) {
 static void op_row(csv_row *row, const mmrec_report *report, const mmrec_op_result *op, int pass, bool yardstick) {
     static const mmrec_bench_check unchecked;
     static const mmrec_paired unpaired;
+    static const mmrec_stats unrated;
     const mmrec_op_against *a = &op->against;
     mmrec_bench_row measured = yardstick ? a->row[pass] : op->pass[pass];
     if (yardstick && a->missing[0]) measured.series.untimed = a->missing;
     mmrec_row_figures f = mmrec_figures_of(&measured, 1, &report->bench.ceilings);
     char failure[MMREC_ERROR_MESSAGE] = "", name[MMREC_NAME_TEXT];
-    bool rated = !yardstick && op->ceiling_ratio[pass] > 0;
+    const mmrec_stats *share = yardstick ? &unrated : &op->ceiling_share[pass];
+    bool interval = share->count >= MMREC_INTERVAL_SAMPLES;
     text_field(row, "op", yardstick ? mmrec_against_name(a->what) : op->op);
     text_field(row, "size", op->size);
     text_field(row, "check_size", yardstick ? "" : op->check_size);
@@ -117,8 +119,10 @@ static void op_row(csv_row *row, const mmrec_report *report, const mmrec_op_resu
     run_fields(row, report, yardstick ? "" : mmrec_dtype_name(report->bench.dtype)); /* it says its own */
     series_fields(row, &measured, &f);
     device_fields(row, report, &op->timing, &measured, &f);
-    real_field(row, "ceiling_ratio", rated, op->ceiling_ratio[pass]);
-    text_field(row, "ceiling", !rated ? "" : op->flops_bound[pass] ? "sgemm" : "copy");
+    real_field(row, "ceiling_ratio", share->valid, share->median);
+    real_field(row, "ceiling_ratio_ci95_low", interval, share->ci95.low);
+    real_field(row, "ceiling_ratio_ci95_high", interval, share->ci95.high);
+    text_field(row, "ceiling", share->valid ? mmrec_ceiling_name(op->ceiling[pass]) : "");
     paired_fields(row, mmrec_against_ratio_name(op, name), yardstick ? &unpaired : &a->paired[pass]);
     check_fields(row, yardstick ? &unchecked : &op->check);
     if (!yardstick) mmrec_op_failure(op, failure, sizeof failure);

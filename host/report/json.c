@@ -50,7 +50,7 @@ static void put_timing(json_out out, const mmrec_bench_result *b) {
 }
 
 static void put_head(json_out out, const mmrec_report *report) {
-    json_put_schema(out, "mmrec.bench", "1.1", report->options->program);
+    json_put_schema(out, "mmrec.bench", "1.2", report->options->program);
     json_put_text(out, "mode", mmrec_report_mode(report));
     json_put_text(out, "started_at", report->bench.started);
     json_put_text(out, "ended_at", report->bench.ended);

@@ -119,9 +119,13 @@ static void put_pass(json_out out, const mmrec_report *report, const mmrec_op_re
     json_put_text(o, "name", mmrec_pass_name(pass));
     json_put_series(o, &op->pass[pass], &f);
     json_put_row_of_device(o, report, &op->pass[pass], &f);
-    bool known = op->ceiling_ratio[pass] > 0;
-    json_put(o, "ceiling", known ? json_string(op->flops_bound[pass] ? "sgemm" : "copy") : json_null());
-    json_put_real_if(o, "ceiling_ratio", known, op->ceiling_ratio[pass]);
+    const mmrec_stats *share = &op->ceiling_share[pass];
+    bool interval = share->count >= MMREC_INTERVAL_SAMPLES;
+    json_put_known(o, "ceiling", share->valid ? mmrec_ceiling_name(op->ceiling[pass]) : "");
+    json_put_real_if(o, "ceiling_ratio", share->valid, share->median);
+    json_put_real_if(o, "ceiling_ratio_ci95_low", interval, share->ci95.low);
+    json_put_real_if(o, "ceiling_ratio_ci95_high", interval, share->ci95.high);
+    json_put_whole(o, "ceiling_windows", share->count);
 }
 
 static void put_yardstick_pass(json_out out, const mmrec_report *report, const mmrec_op_result *op, int pass) {

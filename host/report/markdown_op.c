@@ -19,6 +19,17 @@ static mmrec_time_unit column_unit(const mmrec_report *report) {
     return mmrec_time_unit_for(smallest);
 }
 
+/* "64 ± 2 % of sgemm"; without the interval where too few windows say nothing of it. */
+static void ceiling_cell(const mmrec_stats *share, const char *ceiling, mmrec_table *table) {
+    double half = 100 * (share->ci95.high - share->ci95.low) / 2;
+    if (!share->valid)
+        mmrec_table_cell(table, "n/a");
+    else if (share->count < MMREC_INTERVAL_SAMPLES)
+        mmrec_table_cell(table, "%.0f %% of %s", 100 * share->median, ceiling);
+    else
+        mmrec_table_cell(table, "%.0f ± %.0f %% of %s", 100 * share->median, half, ceiling);
+}
+
 static void rate_cells(const mmrec_op_result *op, int pass, const mmrec_row_figures *f, mmrec_table *table) {
     if (!f->has_work) {
         for (int i = 0; i < 3; i++) mmrec_table_cell(table, "n/a");
@@ -26,12 +37,7 @@ static void rate_cells(const mmrec_op_result *op, int pass, const mmrec_row_figu
     }
     mmrec_table_cell(table, "%.1f", f->flops_per_s / 1e9);
     mmrec_table_cell(table, "%.1f", f->bytes_per_s / 1e9);
-    if (op->ceiling_ratio[pass] > 0) {
-        mmrec_table_cell(table, "%.0f %% of %s", 100 * op->ceiling_ratio[pass],
-                         op->flops_bound[pass] ? "sgemm" : "copy");
-    } else {
-        mmrec_table_cell(table, "n/a");
-    }
+    ceiling_cell(&op->ceiling_share[pass], mmrec_ceiling_name(op->ceiling[pass]), table);
 }
 
 static void count_cells(const mmrec_report *report, const mmrec_bench_row *row, mmrec_table *table) {

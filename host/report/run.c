@@ -46,15 +46,15 @@ static void part_progress(void *context, double done) {
     if (part->all.progress) part->all.progress(part->all.context, (part->index + done) / part->count);
 }
 
-static void run_op(mmrec_allocator *allocator, op_part *part, mmrec_report *report) {
+static void run_op(mmrec_allocator *allocator, op_part *part, const mmrec_ceiling_source *ceilings,
+                   mmrec_report *report) {
     const mmrec_bench_setup *setup = report->setup;
     mmrec_op_result *result = &report->ops[part->index];
     mmrec_bench_observer observer = {part_message, part_progress, part};
     mmrec_error error;
     mmrec_error_clear(&error);
     mmrec_op_id op = setup->op[part->index];
-    mmrec_status status =
-        mmrec_bench_op(allocator, op, setup->at, &setup->run, &report->bench.ceilings, observer, result, &error);
+    mmrec_status status = mmrec_bench_op(allocator, op, setup->at, &setup->run, ceilings, observer, result, &error);
     report->bench.timing = result->timing; /* the same for every op */
     if (status == MMREC_OK) return;
     const mmrec_op_def *def = mmrec_op_get(op, MMREC_VARIANT_F64);
@@ -64,29 +64,40 @@ static void run_op(mmrec_allocator *allocator, op_part *part, mmrec_report *repo
     result->device_lost = error.code == MMREC_NO_DEVICE;
 }
 
-static mmrec_status measure_ceilings(mmrec_allocator *allocator, mmrec_bench_observer observer, mmrec_report *report,
-                                     mmrec_error *error) {
+static mmrec_status open_ceilings(mmrec_allocator *allocator, mmrec_bench_observer observer, mmrec_report *report,
+                                  mmrec_ceiling_source *out, mmrec_error *error) {
+    *out = (mmrec_ceiling_source){0};
     report->has_ceilings = !report->setup->run.no_ceilings;
     if (!report->has_ceilings) return MMREC_OK;
     if (observer.message) observer.message(observer.context, "machine: measuring sgemm and copy rates");
-    return mmrec_measure_ceilings(allocator, report->setup->run.threads, &report->bench.ceilings, error);
+    MMREC_TRY(mmrec_ceilings_open(allocator, report->setup->run.threads, out, error));
+    report->bench.ceilings = out->best;
+    return MMREC_OK;
+}
+
+static mmrec_status run_ops(mmrec_allocator *allocator, mmrec_bench_observer observer,
+                            const mmrec_ceiling_source *ceilings, mmrec_report *report, mmrec_error *error) {
+    int count = report->setup->op_count;
+    void *ops = NULL;
+    MMREC_TRY(mmrec_alloc_zero(allocator, (size_t)count, sizeof *report->ops, MMREC_ALLOC_REPORT, &ops, error));
+    report->ops = ops;
+    for (int i = 0; i < count && !mmrec_measure_interrupted(); i++) {
+        op_part part = {observer, i, count};
+        report->op_count = i + 1;
+        run_op(allocator, &part, ceilings, report);
+    }
+    return MMREC_OK;
 }
 
 mmrec_status mmrec_report_run_ops(mmrec_allocator *allocator, mmrec_bench_observer observer, mmrec_report *report,
                                   mmrec_error *error) {
-    const mmrec_bench_setup *setup = report->setup;
-    void *ops = NULL;
+    mmrec_ceiling_source ceilings;
     begin_head(report, "random values");
-    MMREC_TRY(mmrec_backend_set_threads(setup->run.threads, error));
-    MMREC_TRY(measure_ceilings(allocator, observer, report, error));
-    MMREC_TRY(
-        mmrec_alloc_zero(allocator, (size_t)setup->op_count, sizeof *report->ops, MMREC_ALLOC_REPORT, &ops, error));
-    report->ops = ops;
-    for (int i = 0; i < setup->op_count && !mmrec_measure_interrupted(); i++) {
-        op_part part = {observer, i, setup->op_count};
-        report->op_count = i + 1;
-        run_op(allocator, &part, report);
-    }
+    MMREC_TRY(mmrec_backend_set_threads(report->setup->run.threads, error));
+    MMREC_TRY(open_ceilings(allocator, observer, report, &ceilings, error));
+    mmrec_status status = run_ops(allocator, observer, report->has_ceilings ? &ceilings : NULL, report, error);
+    mmrec_ceilings_close(&ceilings);
+    if (status != MMREC_OK) return status;
     end_head(report);
     return MMREC_OK;
 }

@@ -165,7 +165,8 @@ typedef struct mmrec_op_against {
     size_t device_bytes;                 /* what the yardstick took of the device for itself; 0: it used the op's */
 } mmrec_op_against;
 
-/* --op: one op of the table at a size given as text (op.h: "N=1000 D=500"; NULL: its own bench size). */
+/* --op: one op of the table at a size given as text (op.h: "N=1000 D=500"; NULL: its own bench size), beside `ceilings`
+ * (NULL: beside nothing). */
 typedef struct mmrec_op_result {
     const char *op;
     char size[128], backend[16];
@@ -173,15 +174,15 @@ typedef struct mmrec_op_result {
     char check_size[128]; /* at which it was compared with ref: smaller where ref would take long */
     mmrec_bench_row pass[MMREC_PASSES];
     bool has_pass[MMREC_PASSES];
-    double ceiling_ratio[MMREC_PASSES]; /* rate / machine ceiling: of sgemm when FLOPs bind, of copy when bytes bind */
-    bool flops_bound[MMREC_PASSES];
+    mmrec_ceiling ceiling[MMREC_PASSES]; /* the one that binds: sgemm where FLOPs take longer, copy where bytes do */
+    mmrec_stats ceiling_share[MMREC_PASSES]; /* rate / ceiling over windows of some 100 ms; not valid: not known */
     mmrec_bench_check check;
     mmrec_op_against against;
     char failure[MMREC_ERROR_MESSAGE]; /* for the caller of mmrec_bench_op: "" or why the op was not measured */
     bool device_lost;                  /* for the caller too: ... because there is no device any more */
 } mmrec_op_result;
 mmrec_status mmrec_bench_op(mmrec_allocator *allocator, mmrec_op_id op, const char *size, const mmrec_bench_options *options,
-                            const mmrec_ceilings *ceilings, mmrec_bench_observer observer, mmrec_op_result *out,
+                            const mmrec_ceiling_source *ceilings, mmrec_bench_observer observer, mmrec_op_result *out,
                             mmrec_error *error) MMREC_MUST_CHECK;
 void mmrec_op_result_free(mmrec_allocator *allocator, mmrec_op_result *result);
 

@@ -46,6 +46,13 @@ typedef struct mmrec_sample_note {
     uint64_t throttle;   /* what held the clocks down, in bits of NVML's clocks event reasons */
 } mmrec_sample_note;
 
+/* What is run between samples, untimed, so that something else is measured in the same moments: before the first sample,
+ * between any two (`taken` are there by then), and after the last. */
+typedef struct mmrec_beside {
+    mmrec_status (*run)(void *context, int taken, bool last, mmrec_error *error);
+    void *context;
+} mmrec_beside;
+
 struct mmrec_subject;
 
 /* How runs are timed where the host's clock cannot: runs a prepared subject `repeats` times and gives the time of one. */
@@ -65,6 +72,7 @@ typedef struct mmrec_sampling {
     int min_samples, max_samples;
     int least_samples;    /* so many are taken even past max_time_s, for up to a minute; 0: no such wish */
     const mmrec_meter *meter; /* NULL: the host's clock */
+    const mmrec_beside *beside; /* NULL: nothing */
 } mmrec_sampling;
 
 /* 0.2 s warm-up, 0.5 to 6 s of samples, half-width 1 %, 20 to 1000 samples (docs/measuring.md says why). */
@@ -181,6 +189,21 @@ typedef struct mmrec_ceilings {
 } mmrec_ceilings;
 mmrec_status mmrec_measure_ceilings(mmrec_allocator *allocator, int threads, mmrec_ceilings *out,
                                     mmrec_error *error) MMREC_MUST_CHECK;
+
+typedef enum mmrec_ceiling { MMREC_CEILING_SGEMM, MMREC_CEILING_COPY } mmrec_ceiling;
+const char *mmrec_ceiling_name(mmrec_ceiling ceiling); /* "sgemm", "copy" */
+
+/* The ceilings, and how to take one of them again: the rate now, FLOP/s or bytes/s, from two runs of some milliseconds. */
+typedef struct mmrec_ceiling_source {
+    mmrec_ceilings best;
+    double (*rate)(void *context, mmrec_ceiling which);
+    void *context;
+} mmrec_ceiling_source;
+/* Measures the ceilings and keeps the memory for it (tag MEASURE) until it is closed; closing one that was not opened (all
+ * zero) does nothing. NO_MEMORY; CONFIG for an impossible number of threads. */
+mmrec_status mmrec_ceilings_open(mmrec_allocator *allocator, int threads, mmrec_ceiling_source *out,
+                                 mmrec_error *error) MMREC_MUST_CHECK;
+void mmrec_ceilings_close(mmrec_ceiling_source *source);
 
 #ifdef __cplusplus
 }

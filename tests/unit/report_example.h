@@ -248,18 +248,23 @@ static void make_ops(example *e) {
     e->report.bench.case_count = 0;
     e->report.ops = e->ops;
     e->report.op_count = 2;
-    e->ops[0] = (mmrec_op_result){.op = "matmul",
-                                  .size = "M=1000 K=500 N=200",
-                                  .backend = "cpu",
-                                  .has_pass = {true, true},
-                                  .ceiling_ratio = {0.875, 0.5},
-                                  .flops_bound = {true, true}};
+    e->ops[0] =
+        (mmrec_op_result){.op = "matmul",
+                          .size = "M=1000 K=500 N=200",
+                          .backend = "cpu",
+                          .has_pass = {true, true},
+                          .ceiling_share = {{.valid = true, .count = 12, .median = 0.875, .ci95 = {0.855, 0.885}},
+                                            {.valid = true, .count = 5, .median = 0.5, .ci95 = {0.4, 0.6}}}};
     fill_row(&e->ops[0].pass[0], e->samples[0][0], 2e6, 1);
     fill_row(&e->ops[0].pass[1], e->samples[0][1], 4e6, 1);
     e->ops[0].check = (mmrec_bench_check){
         .done = true, .passed = true, .output_error = 1e-7, .output_tolerance = 1e-5, .gradient_tolerance = 1e-4};
-    e->ops[1] = (mmrec_op_result){
-        .op = "fill", .size = "R=1000 C=1000", .backend = "cpu", .has_pass = {true, false}, .ceiling_ratio = {0.4}};
+    e->ops[1] = (mmrec_op_result){.op = "fill",
+                                  .size = "R=1000 C=1000",
+                                  .backend = "cpu",
+                                  .has_pass = {true, false},
+                                  .ceiling = {MMREC_CEILING_COPY},
+                                  .ceiling_share = {{.valid = true, .count = 6, .median = 0.4, .ci95 = {0.3, 0.5}}}};
     fill_row(&e->ops[1].pass[0], e->samples[1][0], 1.5e5, 1);
     e->ops[1].pass[0].work = (mmrec_work){0, 0, 4e6};
     e->ops[1].check = (mmrec_bench_check){

@@ -174,10 +174,9 @@ static int end(void **state) {
 }
 
 static mmrec_status measure(mmrec_against against) {
-    const mmrec_ceilings none = {0};
     mmrec_bench_options options = {.backend = &backend, .threads = 1, .seed = 5, .against = against};
     options.sampling = (mmrec_sampling){.max_time_s = 20, .target_ci = 0.5, .min_samples = 12, .max_samples = 12};
-    return mmrec_bench_op(&allocator, MMREC_OP_recurrence, size, &options, &none, (mmrec_bench_observer){0}, &result,
+    return mmrec_bench_op(&allocator, MMREC_OP_recurrence, size, &options, NULL, (mmrec_bench_observer){0}, &result,
                           &error);
 }
 

@@ -397,7 +397,11 @@ static void impossible_plan_is_refused(void **state) {
 
 /* ---- ops ---- */
 
-static const mmrec_ceilings modest = {1e9, 1e9};
+static double modest_rate(void *context, mmrec_ceiling which) {
+    (void)context;
+    return which == MMREC_CEILING_SGEMM ? 1e9 : 2e9;
+}
+static const mmrec_ceiling_source modest = {{1e9, 1e9}, modest_rate, NULL};
 
 static void every_op_is_checked_and_timed(void **state) {
     (void)state;
@@ -417,12 +421,21 @@ static void every_op_is_checked_and_timed(void **state) {
             }
             assert_true(r.check.done && r.check.passed);
             assert_true(r.has_pass[MMREC_FORWARD] && r.pass[MMREC_FORWARD].series.stats.median > 0);
-            assert_true(r.ceiling_ratio[MMREC_FORWARD] > 0);
+            assert_true(r.ceiling_share[MMREC_FORWARD].median > 0);
             if (r.has_pass[MMREC_BACKWARD]) assert_true(r.pass[MMREC_BACKWARD].series.stats.median > 0);
             mmrec_op_result_free(&allocator, &r);
             assert_int_equal(allocator.total.live_bytes, 0);
         }
     }
+}
+
+/* Every window's share lies between those of the fastest and of the slowest sample. */
+static void share_is_of(const mmrec_op_result *r, mmrec_ceiling ceiling, double amount, double rate) {
+    const mmrec_stats *time = &r->pass[MMREC_FORWARD].series.stats, *share = &r->ceiling_share[MMREC_FORWARD];
+    assert_int_equal(r->ceiling[MMREC_FORWARD], ceiling);
+    assert_true(share->valid && share->count >= 1 && r->has_pass[MMREC_BACKWARD]);
+    assert_true(share->min >= amount / (time->max * 1e-9) / rate * (1 - 1e-9));
+    assert_true(share->max <= amount / (time->min * 1e-9) / rate * (1 + 1e-9));
 }
 
 static void op_is_bound_by_flops_or_bytes(void **state) {
@@ -434,16 +447,18 @@ static void op_is_bound_by_flops_or_bytes(void **state) {
     assert_int_equal(mmrec_bench_op(&allocator, MMREC_OP_linear, "N=64 D=128 F=128", &options, &modest,
                                     (mmrec_bench_observer){0}, &r, NULL),
                      MMREC_OK);
-    const mmrec_bench_row *row = &r.pass[MMREC_FORWARD];
-    assert_true(r.flops_bound[MMREC_FORWARD] && r.has_pass[MMREC_BACKWARD]);
-    double rate = row->work.flops / (row->series.stats.median * 1e-9);
-    assert_true(fabs(r.ceiling_ratio[MMREC_FORWARD] - rate / 1e9) < 1e-9 * rate);
+    share_is_of(&r, MMREC_CEILING_SGEMM, r.pass[MMREC_FORWARD].work.flops, 1e9);
     mmrec_op_result_free(&allocator, &r);
-    mmrec_ceilings fast = {1e15, 1e9};
+    mmrec_ceiling_source fast = {{1e15, 1e9}, modest_rate, NULL};
     assert_int_equal(mmrec_bench_op(&allocator, MMREC_OP_linear, "N=64 D=128 F=128", &options, &fast,
                                     (mmrec_bench_observer){0}, &r, NULL),
                      MMREC_OK);
-    assert_false(r.flops_bound[MMREC_FORWARD]);
+    share_is_of(&r, MMREC_CEILING_COPY, r.pass[MMREC_FORWARD].work.bytes, 2e9);
+    mmrec_op_result_free(&allocator, &r);
+    assert_int_equal(mmrec_bench_op(&allocator, MMREC_OP_linear, "N=64 D=128 F=128", &options, NULL,
+                                    (mmrec_bench_observer){0}, &r, NULL),
+                     MMREC_OK);
+    assert_false(r.ceiling_share[MMREC_FORWARD].valid);
     mmrec_op_result_free(&allocator, &r);
 }
 

@@ -91,9 +91,26 @@ static void ceilings_are_rates_of_a_computer(void **state) {
     assert_int_equal(allocator.total.live_bytes, 0);
 }
 
+static void ceilings_can_be_taken_again(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    mmrec_ceiling_source source;
+    mmrec_error error;
+    assert_int_equal(mmrec_ceilings_open(&allocator, 1, &source, &error), MMREC_OK);
+    double sgemm = source.rate(source.context, MMREC_CEILING_SGEMM);
+    double copy = source.rate(source.context, MMREC_CEILING_COPY);
+    /* Of the same machine: 100 times apart only if nothing was run, or something else counted. */
+    assert_true(sgemm > source.best.sgemm_flops_per_s / 100 && sgemm < source.best.sgemm_flops_per_s * 100);
+    assert_true(copy > source.best.copy_bytes_per_s / 100 && copy < source.best.copy_bytes_per_s * 100);
+    mmrec_ceilings_close(&source);
+    assert_null(source.context);
+    mmrec_ceilings_close(&source);
+    assert_int_equal(allocator.total.live_bytes, 0);
+}
+
 static void ceilings_without_memory(void **state) {
     (void)state;
-    for (uint64_t k = 1; k <= 2; k++) {
+    for (uint64_t k = 1; k <= 3; k++) {
         mmrec_allocator allocator = {.fail_at = k};
         mmrec_ceilings c;
         mmrec_error error;
@@ -114,6 +131,7 @@ int main(void) {
         cmocka_unit_test(waiting_for_a_processor_is_seen),
         cmocka_unit_test(peak_grows_with_use),
         cmocka_unit_test(ceilings_are_rates_of_a_computer),
+        cmocka_unit_test(ceilings_can_be_taken_again),
         cmocka_unit_test(ceilings_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

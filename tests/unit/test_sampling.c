@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "mmrec/measure.h"
+#include "measure/beside.h"
 
 enum { LOG = 4096 };
 
@@ -349,6 +349,111 @@ static void progress_grows_to_one(void **state) {
     mmrec_series_free(&allocator, &series);
 }
 
+/* ---- a ceiling beside a series ---- */
+
+/* A machine that works at 8 GFLOP/s, or slower by a factor that grows while a subject runs on it. */
+typedef struct fake_machine {
+    char log[LOG];
+    int used, rates;
+    double slower, growth;
+} fake_machine;
+
+static double fake_rate(void *context, mmrec_ceiling which) {
+    fake_machine *m = context;
+    assert_int_equal(which, MMREC_CEILING_SGEMM);
+    m->log[m->used++] = 'c';
+    m->rates++;
+    clock_now_ns += 1000 * 1000;
+    return 8e9 / m->slower;
+}
+
+static mmrec_status run_on(void *context, mmrec_error *error) {
+    (void)error;
+    fake_machine *m = context;
+    m->log[m->used++] = 's';
+    m->slower *= m->growth;
+    clock_now_ns += (uint64_t)(1e6 * m->slower);
+    return MMREC_OK;
+}
+
+/* 40 samples of 4 MFLOP that take 1 ms each on a machine that is not slower: half of its rate. */
+static mmrec_status measure_beside(mmrec_allocator *allocator, fake_machine *m, mmrec_stats *share) {
+    mmrec_ceiling_source source = {.rate = fake_rate, .context = m};
+    ceiling_beside beside = {.allocator = allocator, .source = &source};
+    mmrec_beside hook = {ceiling_beside_run, &beside};
+    mmrec_sampling sampling = brief();
+    mmrec_series series = {0};
+    sampling.warmup_s = 0;
+    sampling.min_samples = sampling.max_samples = 40;
+    sampling.beside = &hook;
+    mmrec_status status =
+        mmrec_measure(allocator, (mmrec_subject){.run = run_on, .context = m}, &sampling, silent, &series, NULL);
+    if (status == MMREC_OK) status = ceiling_beside_share(&beside, &series, 4e6, share, NULL);
+    mmrec_series_free(allocator, &series);
+    ceiling_beside_free(&beside);
+    assert_int_equal(allocator->total.live_bytes, 0);
+    return status;
+}
+
+static void a_ceiling_is_taken_between_samples(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    fake_machine m = {.slower = 1, .growth = 1};
+    mmrec_stats share;
+    assert_int_equal(measure_beside(&allocator, &m, &share), MMREC_OK);
+    const char *first = memchr(m.log, 'c', (size_t)m.used);
+    assert_non_null(first);
+    assert_int_equal(m.log + m.used - first, 40 + m.rates);
+    assert_memory_equal(first, "cssscssscsssc", 13);
+    assert_int_equal(m.log[m.used - 1], 'c');
+    assert_int_equal(m.rates, 1 + 14); /* the last window holds one sample */
+    assert_int_equal(share.count, 14);
+    assert_true(fabs(share.min - 0.5) < 1e-4 && fabs(share.max - 0.5) < 1e-4);
+}
+
+/* A machine that is 50 times slower at the end than at the start: against the rate at the start the median sample would
+ * come to 0.07, and the last to 0.01. */
+static void a_share_holds_on_a_machine_that_slows_down(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    fake_machine m = {.slower = 1, .growth = 1.1};
+    mmrec_stats share;
+    assert_int_equal(measure_beside(&allocator, &m, &share), MMREC_OK);
+    assert_true(m.slower > 40);
+    assert_true(share.min > 0.5 / 1.1 && share.max < 0.5 * 1.1);
+}
+
+static void a_window_is_a_median_over_the_rates_at_its_ends(void **state) {
+    (void)state;
+    mmrec_allocator allocator = {0};
+    double samples[] = {1000, 4000, 2000, 1000, 0};
+    ceiling_mark marks[] = {{1e9, 0}, {4e9, 3}, {4e9, 4}, {1e9, 5}};
+    mmrec_series series = {.samples_ns = samples, .count = 5};
+    ceiling_beside beside = {.allocator = &allocator, .marks = marks, .count = 4};
+    mmrec_stats share;
+    assert_int_equal(ceiling_beside_share(&beside, &series, 4000, &share, NULL), MMREC_OK);
+    /* 4000 / 2 us over 2e9; 4000 / 1 us over 4e9; a sample of 0 counts as 1 ns. */
+    assert_int_equal(share.count, 3);
+    assert_true(fabs(share.min - 1) < 1e-12 && fabs(share.median - 1) < 1e-12 && fabs(share.max - 2000) < 1e-9);
+    beside.count = 1;
+    assert_int_equal(ceiling_beside_share(&beside, &series, 4000, &share, NULL), MMREC_OK);
+    assert_false(share.valid);
+}
+
+static void no_memory_beside_a_series(void **state) {
+    (void)state;
+    mmrec_allocator clean = {0};
+    fake_machine m = {.slower = 1, .growth = 1};
+    mmrec_stats share;
+    assert_int_equal(measure_beside(&clean, &m, &share), MMREC_OK);
+    assert_true(clean.attempts > 4);
+    for (uint64_t k = 1; k <= clean.attempts; k++) {
+        mmrec_allocator allocator = {.fail_at = k};
+        m = (fake_machine){.slower = 1, .growth = 1};
+        assert_int_equal(measure_beside(&allocator, &m, &share), MMREC_NO_MEMORY);
+    }
+}
+
 static void names(void **state) {
     (void)state;
     assert_string_equal(mmrec_stop_reason_name(MMREC_STOP_CI), "interval");
@@ -356,6 +461,8 @@ static void names(void **state) {
     assert_string_equal(mmrec_stop_reason_name(MMREC_STOP_SAMPLES), "samples");
     assert_string_equal(mmrec_stop_reason_name(MMREC_STOP_INTERRUPT), "interrupt");
     assert_string_equal(mmrec_stop_reason_name((mmrec_stop_reason)9), "?");
+    assert_string_equal(mmrec_ceiling_name(MMREC_CEILING_SGEMM), "sgemm");
+    assert_string_equal(mmrec_ceiling_name(MMREC_CEILING_COPY), "copy");
 }
 
 int main(void) {
@@ -374,6 +481,10 @@ int main(void) {
         cmocka_unit_test(failures_leave_nothing_behind),
         cmocka_unit_test(impossible_sampling_is_refused),
         cmocka_unit_test(progress_grows_to_one),
+        cmocka_unit_test(a_ceiling_is_taken_between_samples),
+        cmocka_unit_test(a_share_holds_on_a_machine_that_slows_down),
+        cmocka_unit_test(a_window_is_a_median_over_the_rates_at_its_ends),
+        cmocka_unit_test(no_memory_beside_a_series),
         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
