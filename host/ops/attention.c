@@ -232,6 +232,7 @@ static const char *const samples[] = {"B=1 T=1 M=1 D=1 -visible",
                                       "B=1 T=101 M=101 D=2 causal=1 -visible",
                                       "B=1 T=27 M=131 D=2 p=0.25 stream=5",
                                       "B=1 T=3 M=4 D=66 -visible",
+                                      "B=1 T=2 M=101 D=16 -visible",
                                       NULL};
 
 MMREC_OP_EXTERN const mmrec_op_def MMREC_OP_DEFINE(attention);

@@ -38,42 +38,44 @@ static void start_back(const mmrec_op_call *call, const head_place *x, const til
 }
 
 /* Scores become weights. */
-static void weights_again(const mmrec_op_call *call, const head_place *x, const tile *t, const tile_place *at) {
-    for (int64_t c = 0; c < at->queries; c += BLOCK) {
-        int64_t seen = seen_before(at, fast_min(c + BLOCK, at->queries));
-        for (int64_t j = 0; j < seen; j++) {
-            float *weight = t->weights + j * QUERIES + c;
-            row_vec e[VECTORS];
+static void weights_again(const tile *t, const tile_block *block) {
+    const float *logsum = t->logsum + block->first;
+    for (int64_t j = 0; j < block->keys; j++) {
+        float *weight = t->weights + j * QUERIES + block->first;
+        row_vec e[VECTORS];
 #pragma GCC unroll 3
-            for (int v = 0; v < VECTORS; v++) e[v] = row_at(weight + v * LANES) - row_at(t->logsum + c + v * LANES);
-            row_exp_below(e, VECTORS);
+        for (int v = 0; v < VECTORS; v++) e[v] = row_at(weight + v * LANES) - row_at(logsum + v * LANES);
+        row_exp_below(e, VECTORS);
 #pragma GCC unroll 3
-            for (int v = 0; v < VECTORS; v++) row_put(weight + v * LANES, e[v], false);
-        }
+        for (int v = 0; v < VECTORS; v++) row_put(weight + v * LANES, e[v], false);
     }
-    hide_pairs(call, x, at, t->weights, 0);
 }
 
 /* The gradients of the weights become those of the scores, but for the scale, which is in the queries. */
-static void score_gradient(const mmrec_op_call *call, const head_place *x, const tile *t, const tile_place *at) {
+static void score_gradient(const tile *t, const tile_place *at, const tile_block *block) {
     const float *restrict inner = t->inner;
     for (int64_t j = 0; j < at->keys; j++) {
         const float *restrict weight = t->weights + j * QUERIES;
         float *restrict dweight = t->dweights + j * QUERIES;
-        for (int64_t c = first_seeing(at, j) / LANES * LANES; c < at->queries; c++) {
+        for (int64_t c = first_seeing(at, block, j) / LANES * LANES; c < block->end; c++) {
             dweight[c] = weight[c] * (dweight[c] - inner[c]);
         }
     }
-    hide_pairs(call, x, at, t->dweights, 0);
 }
 
-/* The rows in `part` to a gradient of keys or values; `add`: to what other queries have left there. */
-static void deliver_part(const tile *t, const mmrec_view *to, int64_t row, const head_place *x, int64_t count,
-                         bool add) {
-    for (int64_t r = 0; r < count; r++) {
-        float *restrict at = head_row(to, row + r, x);
+/* weights x rows of a tile to its rows of a gradient; `add`: to what other queries have left there. Where they do not
+ * fill whole vectors and groups of rows they go through `part`. */
+static void deliver_rows(const tile *t, const tile_place *at, const float *weights, const float *rows,
+                         const mmrec_view *to, int64_t row, const head_place *x, bool add) {
+    if (at->keys % LONE_GROUP == 0 && x->width % LANES == 0) {
+        multiply_rows(t, at, weights, rows, x->width, head_row(to, row, x), to->stride, add);
+        return;
+    }
+    multiply_rows(t, at, weights, rows, x->width, t->part, t->padded, false);
+    for (int64_t r = 0; r < at->keys; r++) {
+        float *restrict own = head_row(to, row + r, x);
         const float *restrict part = t->part + r * t->padded;
-        for (int64_t d = 0; d < x->width; d++) deliver(&at[d], part[d], add);
+        for (int64_t d = 0; d < x->width; d++) deliver(&own[d], part[d], add);
     }
 }
 
@@ -81,32 +83,42 @@ static void deliver_part(const tile *t, const mmrec_view *to, int64_t row, const
 static void deliver_keys(const mmrec_op_call *call, const head_place *x, const tile *t, const tile_place *at,
                          const back_task *task) {
     int64_t row = x->key + at->first_key;
+    const mmrec_view *d_in = call->d_in;
     bool later = at->first_query > (is_causal(call->sizes) ? at->first_key / QUERIES * QUERIES : 0);
     if (task->dvalue) {
-        multiply_rows(t, at, t->weights, t->dctx, x->width, t->part);
-        deliver_part(t, &call->d_in[IN_VALUE], row, x, at->keys, later || accumulates(call, IN_VALUE));
+        bool add = later || accumulates(call, IN_VALUE);
+        deliver_rows(t, at, t->weights, t->dctx, &d_in[IN_VALUE], row, x, add);
     }
     if (task->dkey) {
-        multiply_rows(t, at, t->dweights, t->query, x->width, t->part);
-        deliver_part(t, &call->d_in[IN_KEY], row, x, at->keys, later || accumulates(call, IN_KEY));
+        bool add = later || accumulates(call, IN_KEY);
+        deliver_rows(t, at, t->dweights, t->query, &d_in[IN_KEY], row, x, add);
     }
+}
+
+/* Weights and the gradients of scores of a block of queries, and its share in dquery. */
+static void back_block(const mmrec_op_call *call, const head_place *x, const tile *t, const tile_place *at,
+                       const tile_block *block, const back_task *task) {
+    bool drops = call->sizes->attr[ATTR_P] > 0;
+    multiply_pairs(t, block, t->keys, t->query_down, x->width, t->weights);
+    weights_again(t, block);
+    hide_pairs(call, x, at, block, t->weights, 0);
+    if (task->dquery || task->dkey) {
+        multiply_pairs(t, block, t->values, t->dctx_down, x->width, t->dweights);
+        if (drops) apply_mask(t, at, block, t->dweights);
+        score_gradient(t, at, block);
+        hide_pairs(call, x, at, block, t->dweights, 0);
+    }
+    if (drops) apply_mask(t, at, block, t->weights);
+    if (task->dquery) multiply_down(t, block, t->keys, t->dweights, x->width, NULL, t->mixed_down);
 }
 
 static void back_tile(const mmrec_op_call *call, const head_place *x, const tile *t, const tile_place *at,
                       const back_task *task) {
-    bool drops = call->sizes->attr[ATTR_P] > 0;
     load_rows(t->keys, t->padded, &call->in[IN_KEY], x->key + at->first_key, x, at->keys);
-    multiply_pairs(t, at, t->keys, t->query_down, x->width, t->weights);
-    weights_again(call, x, t, at);
-    if (drops) draw_mask(call, x, t, at);
-    if (task->dquery || task->dkey) {
+    if (task->dquery || task->dkey)
         load_rows(t->values, t->padded, &call->in[IN_VALUE], x->key + at->first_key, x, at->keys);
-        multiply_pairs(t, at, t->values, t->dctx_down, x->width, t->dweights);
-        if (drops) apply_mask(t, at, t->dweights);
-        score_gradient(call, x, t, at);
-    }
-    if (drops) apply_mask(t, at, t->weights);
-    if (task->dquery) multiply_down(t, at, t->keys, t->dweights, x->width, NULL, t->mixed_down);
+    if (call->sizes->attr[ATTR_P] > 0) draw_mask(call, x, t, at);
+    for (tile_block block = {0}; next_block(at, &block);) back_block(call, x, t, at, &block, task);
     deliver_keys(call, x, t, at, task);
 }
 

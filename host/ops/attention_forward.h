@@ -8,9 +8,9 @@
 /* The softmax of a block of queries goes on over the keys that they see: top = the maximum so far, carry = what older
  * sums and results are multiplied by for it, and scores become weights, to be divided by the sum at the end. A query
  * that has seen nothing yet keeps -infinity and has nothing to carry. */
-static void weigh_block(const tile *t, const tile_place *at, int64_t c) {
+static void weigh_block(const tile *t, const tile_block *block) {
     row_vec top[VECTORS], from[VECTORS], carry[VECTORS], sum[VECTORS];
-    int64_t seen = seen_before(at, fast_min(c + BLOCK, at->queries));
+    int64_t c = block->first, seen = block->keys;
     for (int v = 0; v < VECTORS; v++) top[v] = row_at(t->top + c + v * LANES);
     for (int v = 0; v < VECTORS; v++) carry[v] = top[v];
     for (int64_t j = 0; j < seen; j++) {
@@ -69,18 +69,19 @@ static void start_queries(const mmrec_op_call *call, const head_place *x, const 
 
 static void attend_tile(const mmrec_op_call *call, const head_place *x, const tile *t, int64_t first) {
     tile_place at = {.first_query = first, .queries = fast_min(QUERIES, MMREC_SIZE(call->sizes, T) - first)};
+    bool drops = call->sizes->attr[ATTR_P] > 0;
     start_queries(call, x, t, &at);
     while (next_keys(call->sizes, MMREC_SIZE(call->sizes, M), &at)) {
         load_rows(t->keys, t->padded, &call->in[IN_KEY], x->key + at.first_key, x, at.keys);
         load_rows(t->values, t->padded, &call->in[IN_VALUE], x->key + at.first_key, x, at.keys);
-        multiply_pairs(t, &at, t->keys, t->query_down, x->width, t->weights);
-        hide_pairs(call, x, &at, t->weights, -INFINITY);
-        for (int64_t c = 0; c < at.queries; c += BLOCK) weigh_block(t, &at, c);
-        if (call->sizes->attr[ATTR_P] > 0) {
-            draw_mask(call, x, t, &at);
-            apply_mask(t, &at, t->weights);
+        if (drops) draw_mask(call, x, t, &at);
+        for (tile_block block = {0}; next_block(&at, &block);) {
+            multiply_pairs(t, &block, t->keys, t->query_down, x->width, t->weights);
+            hide_pairs(call, x, &at, &block, t->weights, -INFINITY);
+            weigh_block(t, &block);
+            if (drops) apply_mask(t, &at, &block, t->weights);
+            multiply_down(t, &block, t->values, t->weights, x->width, t->carry, t->mixed_down);
         }
-        multiply_down(t, &at, t->values, t->weights, x->width, t->carry, t->mixed_down);
     }
     finish_queries(call, x, t, &at);
 }

@@ -77,13 +77,27 @@ typedef struct tile_place {
 
 static int64_t round_up(int64_t count, int64_t unit) { return fast_blocks(count, unit) * unit; }
 
-/* How many keys the queries before `end` see. */
-static int64_t seen_before(const tile_place *at, int64_t end) {
-    return end > at->keys - at->shift ? at->keys : end + at->shift;
+/* A block of queries of the tile: `vectors` vectors from query `first` on, `end` behind the last, which see `keys`
+ * keys. */
+typedef struct tile_block {
+    int64_t first, end, keys;
+    int vectors;
+} tile_block;
+
+/* The blocks of a tile, one after the other: `block` begins as zeros. What is done to the scores of one is done before
+ * the next, while its 9 KiB are in the first cache: 4 % of the forward pass. */
+static bool next_block(const tile_place *at, tile_block *block) {
+    block->first = block->end;
+    block->end = fast_min(block->first + BLOCK, at->queries);
+    block->keys = block->end > at->keys - at->shift ? at->keys : block->end + at->shift;
+    block->vectors = (int)fast_blocks(block->end - block->first, LANES);
+    return block->vectors > 0;
 }
-/* The first query that sees key j of the tile. */
-static int64_t first_seeing(const tile_place *at, int64_t j) {
-    return j <= at->shift ? 0 : fast_min(j - at->shift, at->queries);
+
+/* The first query of a block that sees key j of the tile. */
+static int64_t first_seeing(const tile_place *at, const tile_block *block, int64_t j) {
+    int64_t first = j - at->shift;
+    return first <= block->first ? block->first : fast_min(first, block->end);
 }
 
 /* Copies rows of a head, zeros behind them up to whole groups and vectors. */
@@ -121,51 +135,45 @@ static void turn_rows(float *restrict down, const mmrec_view *from, int64_t row,
     }
 }
 
-static int vectors_at(int64_t first, int64_t count) {
-    return (int)fast_min(VECTORS, fast_blocks(count - first, LANES));
-}
-
-/* to [keys][queries] = rows [keys][width] down [width][queries], for the pairs that meet. */
-static void multiply_pairs(const tile *t, const tile_place *at, const float *rows, const float *down, int64_t width,
+/* to [keys][queries] = rows [keys][width] down [width][queries], for the keys that the block sees. */
+static void multiply_pairs(const tile *t, const tile_block *block, const float *rows, const float *down, int64_t width,
                            float *to) {
-    for (int64_t c = 0; c < at->queries; c += BLOCK) {
-        int64_t end = fast_min(c + BLOCK, at->queries);
-        product x = {.a = rows, .b = down + c, .c = to + c, .a_stride = t->padded, .b_stride = QUERIES};
-        x.c_stride = QUERIES;
-        x.rows = round_up(seen_before(at, end), LONE_GROUP);
-        x.inner = width;
-        x.shift = NO_DIAGONAL;
-        product_run(&x, false, vectors_at(c, at->queries));
-    }
+    product x = {.a = rows, .b = down + block->first, .c = to + block->first};
+    x.a_stride = t->padded;
+    x.b_stride = x.c_stride = QUERIES;
+    x.rows = round_up(block->keys, LONE_GROUP);
+    x.inner = width;
+    x.shift = NO_DIAGONAL;
+    product_run(&x, false, block->vectors);
 }
 
 /* to [width][queries] = to carry + rows^T [width][keys] weights [keys][queries]. */
-static void multiply_down(const tile *t, const tile_place *at, const float *rows, const float *weights, int64_t width,
-                          const float *carry, float *to) {
-    for (int64_t c = 0; c < at->queries; c += BLOCK) {
-        product x = {.a = rows, .b = weights + c, .c = to + c, .a_stride = t->padded, .b_stride = QUERIES};
-        x.c_stride = QUERIES;
-        x.rows = round_up(width, LONE_GROUP);
-        x.inner = seen_before(at, fast_min(c + BLOCK, at->queries));
-        x.shift = NO_DIAGONAL;
-        x.carry = carry ? carry + c : NULL;
-        x.add = true;
-        product_run(&x, true, vectors_at(c, at->queries));
-    }
+static void multiply_down(const tile *t, const tile_block *block, const float *rows, const float *weights,
+                          int64_t width, const float *carry, float *to) {
+    product x = {.a = rows, .b = weights + block->first, .c = to + block->first};
+    x.a_stride = t->padded;
+    x.b_stride = x.c_stride = QUERIES;
+    x.rows = round_up(width, LONE_GROUP);
+    x.inner = block->keys;
+    x.shift = NO_DIAGONAL;
+    x.carry = carry ? carry + block->first : NULL;
+    x.add = true;
+    product_run(&x, true, block->vectors);
 }
 
-/* to [keys][width] = weights [keys][queries] rows [queries][width]. The vectors of a row are shared out evenly: 8 are
- * 3, 3 and 2, but 4 are 2 and 2. */
+/* to [keys][width], rows `stride` apart, = weights [keys][queries] rows [queries][width]; with `add` added to what is
+ * there. The vectors of a row are shared out evenly: 8 are 3, 3 and 2, but 4 are 2 and 2. */
 static void multiply_rows(const tile *t, const tile_place *at, const float *weights, const float *rows, int64_t width,
-                          float *to) {
+                          float *to, int64_t stride, bool add) {
     int64_t left = fast_blocks(width, LANES), d = 0;
     for (int64_t parts = fast_blocks(left, VECTORS); parts > 0; parts--) {
         int64_t vectors = fast_blocks(left, parts);
         product x = {.a = weights, .b = rows + d, .c = to + d, .a_stride = QUERIES, .b_stride = t->padded};
-        x.c_stride = t->padded;
+        x.c_stride = stride;
         x.rows = round_up(at->keys, LONE_GROUP);
         x.inner = at->queries;
         x.shift = at->shift;
+        x.add = add;
         product_run(&x, false, (int)vectors);
         left -= vectors;
         d += vectors * LANES;
@@ -184,19 +192,21 @@ static void draw_mask(const mmrec_op_call *call, const head_place *x, const tile
 }
 
 /* rows [keys][queries] *= keep. */
-static void apply_mask(const tile *t, const tile_place *at, float *rows) {
+static void apply_mask(const tile *t, const tile_place *at, const tile_block *block, float *rows) {
     for (int64_t j = 0; j < at->keys; j++) {
         float *restrict row = rows + j * QUERIES;
         const float *restrict keep = t->keep + j * QUERIES;
-        for (int64_t c = first_seeing(at, j); c < at->queries; c++) row[c] *= keep[c];
+        for (int64_t c = first_seeing(at, block, j); c < block->end; c++) row[c] *= keep[c];
     }
 }
 
 /* Sets what rows [keys][queries] hold of pairs that do not meet. */
-static void hide_pairs(const mmrec_op_call *call, const head_place *x, const tile_place *at, float *rows, float value) {
+static void hide_pairs(const mmrec_op_call *call, const head_place *x, const tile_place *at, const tile_block *block,
+                       float *rows, float value) {
+    if (!call->in[IN_VISIBLE].data && first_seeing(at, block, at->keys - 1) == block->first) return;
     for (int64_t j = 0; j < at->keys; j++) {
-        int64_t first = key_hidden(call, x, at->first_key + j) ? at->queries : first_seeing(at, j);
-        for (int64_t c = 0; c < first; c++) rows[j * QUERIES + c] = value;
+        int64_t first = key_hidden(call, x, at->first_key + j) ? block->end : first_seeing(at, block, j);
+        for (int64_t c = block->first; c < first; c++) rows[j * QUERIES + c] = value;
     }
 }
 
