@@ -2,7 +2,9 @@
  * of the state with weight_hh, and the units finished where the sums are, by forward_gates and forward_unit of the op.
  *
  * Panels come in groups: one panel for each gate, of the same 2 x LANES units. A thread owns groups for the whole
- * sequence. The sums of x lie where the gates are saved, or in scratch where they are not saved or x stays. */
+ * sequence, and in a step takes those of others when its own are done: of two threads on two processors one is often a
+ * tenth slower, and their waiting for each other fell from 7 % of the time to 2 % (B = 16, H = 512). The sums of x lie
+ * where the gates are saved, or in scratch where they are not saved or x stays. */
 #ifndef MMREC_RNN_FORWARD_H
 #define MMREC_RNN_FORWARD_H
 
@@ -14,6 +16,23 @@
 
 enum { ROWS_AT_ONCE = 4 * ROWS }; /* batch rows whose sums wait for the other gates: at most 16 KiB */
 
+/* What is taken of a thread's groups, of this step and of the next one: who has finished takes from others. */
+typedef struct team_share {
+    _Alignas(64) atomic_int taken[2];
+} team_share;
+
+static void share_reset(team_share *share, int64_t t) {
+    atomic_store_explicit(&share->taken[t % 2], 0, memory_order_relaxed);
+}
+
+/* The next of the `count` groups that the share began step t with; -1: all are taken. */
+static int64_t share_take(team_share *share, int64_t t, int64_t count) {
+    atomic_int *taken = &share->taken[t % 2];
+    if (atomic_load_explicit(taken, memory_order_relaxed) >= count) return -1;
+    int64_t i = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+    return i < count ? i : -1;
+}
+
 typedef struct forward_run {
     const mmrec_op_call *call;
     stepper stepper;
@@ -21,6 +40,7 @@ typedef struct forward_run {
     mmrec_view sums;                     /* weight_ih x for each row of x */
     float *made, *panels, *state[2];     /* made: the memory of `sums` in scratch; step t reads state[t % 2] */
     float *cell;                         /* a row for each sequence */
+    team_share *shares;                  /* one for each thread */
 } forward_run;
 
 /* A unit vector of one sequence at step t, in two halves, each for all rows of a block: a whole unit is a longer chain
@@ -39,12 +59,17 @@ static inline bool sums_in_place(const mmrec_op_sizes *sizes) { return !x_stays(
 static double forward_layout(const mmrec_op_sizes *sizes, forward_run *run, float *memory) {
     int64_t width = MMREC_SIZE(sizes, H);
     double batch = (double)MMREC_SIZE(sizes, B), made = sums_in_place(sizes) ? 0 : (double)MMREC_SIZE(sizes, X);
+    double shares = (double)sizes->threads * sizeof(team_share) / sizeof(float);
+    float *first = NULL;
     const layout_part parts[] = {{&run->made, made * batch * GATES * (double)width},
                                  {&run->panels, GATES * 2.0 * LANES * (double)group_count(width) * (double)width},
                                  {&run->state[0], batch * (double)state_words(width)},
                                  {&run->state[1], batch * (double)state_words(width)},
-                                 {&run->cell, batch * (double)round_up(width, LANES)}};
-    return layout_run(parts, sizeof parts / sizeof *parts, memory);
+                                 {&run->cell, batch * (double)round_up(width, LANES)},
+                                 {&first, shares}};
+    double floats = layout_run(parts, sizeof parts / sizeof *parts, memory);
+    run->shares = (team_share *)(void *)first;
+    return floats;
 }
 
 static double forward_scratch(const mmrec_op_sizes *sizes) {
@@ -186,10 +211,17 @@ static void forward_group(const forward_run *run, int64_t group, int64_t next, i
     }
 }
 
-/* Up in one step and down in the next: what was read last is still there. */
-static void forward_step(const forward_run *run, range own, int64_t t) {
-    for (int64_t i = own.first; i < own.end; i++) {
-        int64_t group = t % 2 == 0 ? i : own.first + own.end - 1 - i;
+static range groups_of(const forward_run *run, int thread, int threads) {
+    int64_t groups = group_count(run->width);
+    range r = {groups * thread / threads, groups * (thread + 1) / threads};
+    return r;
+}
+
+/* What is left of the groups of `owner`. Up in one step and down in the next: what was read last is still there. */
+static void forward_share(const forward_run *run, int owner, int threads, int64_t t) {
+    range own = groups_of(run, owner, threads);
+    for (int64_t i; (i = share_take(&run->shares[owner], t, own.end - own.first)) >= 0;) {
+        int64_t group = t % 2 == 0 ? own.first + i : own.end - 1 - i;
         int64_t next = t % 2 == 0 ? fast_min(group + 1, own.end - 1) : (group > own.first ? group - 1 : group);
         for (int64_t first = 0; first < run->batch; first += ROWS_AT_ONCE) {
             int64_t rows = fast_min(ROWS_AT_ONCE, run->batch - first);
@@ -198,13 +230,18 @@ static void forward_step(const forward_run *run, range own, int64_t t) {
     }
 }
 
+static void forward_step(const forward_run *run, int thread, int threads, int64_t t) {
+    enum { SHARES = 4 }; /* its own and those after it: if all looked at all they would wait for each other there */
+    share_reset(&run->shares[thread], t + 1);
+    for (int k = 0; k < threads && k < SHARES; k++) forward_share(run, (thread + k) % threads, threads, t);
+}
+
 static void forward_steps(const forward_run *run, team_sync *team, int thread, int threads) {
-    int64_t groups = group_count(run->width);
-    range own = {groups * thread / threads, groups * (thread + 1) / threads};
-    forward_pack(run, own);
+    forward_pack(run, groups_of(run, thread, threads));
+    share_reset(&run->shares[thread], 0);
     for (int64_t t = 0; t < run->steps; t++) {
         team_meet(team, threads);
-        forward_step(run, own, t);
+        forward_step(run, thread, threads, t);
     }
 }
 
