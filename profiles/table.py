@@ -99,11 +99,27 @@ def device_section(folder, documents):
     return text
 
 
+def share_rows(documents):
+    """The passes of ops whose ceiling was measured beside them."""
+    for document in documents.values():
+        for op in document.get("ops", []):
+            for row in op["passes"]:
+                if not row.get("ceiling_windows"):
+                    continue
+                ends = [row["ceiling_ratio_ci95_low"], row["ceiling_ratio_ci95_high"]]
+                interval = "" if None in ends else " ({:.2f} to {:.2f})".format(*ends)
+                yield [f"{op['op']} {op['size']}, {row['name']}", f"{median(row) / 1e6:.2f}",
+                       f"{row['ceiling_ratio']:.2f}{interval} of {row['ceiling']}", str(row["ceiling_windows"])]
+
+
 def host_section(folder, documents):
     first = next(d for d in documents.values() if "environment" in d)
-    names = ", ".join(documents)
-    return (f"\n## {first['environment']['cpu']}, {first['environment']['threads']} threads ({folder.name})\n\n"
+    names, shares = ", ".join(documents), list(share_rows(documents))
+    text = (f"\n## {first['environment']['cpu']}, {first['environment']['threads']} threads ({folder.name})\n\n"
             f"Quoted in [docs/cpu-speed.md](../docs/cpu-speed.md). Recorded: {names}.\n")
+    if shares:
+        text += "\n" + table(["op", "time [ms]", "of the ceiling beside it", "windows"], shares)
+    return text
 
 
 def study_section(folder, study):
