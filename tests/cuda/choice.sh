@@ -86,6 +86,15 @@ if [ "$mode" = emulated ]; then
   # Or where it runs layers.
   layers=$source/tests/golden/fixtures/lstm.safetensors
   for rnn in auto kernels; do expect_cudnn no "$bin/mmrec-parity" --backend cuda --rnn $rnn "$layers"; done
+  layer="--backend cuda --op lstm --quiet --threads 1 --warmup 1us --min-time 1us --max-time 1us --total-time 1us"
+  for way in "128 auto no" "129 auto yes" "129 kernels no" "129 cudnn yes"; do
+    # shellcheck disable=SC2086
+    set -- $way
+    # shellcheck disable=SC2086
+    expect_cudnn $3 "$bin/mmrec-bench" $layer --at "B=1 X=2 D=3 H=$1" --rnn $2
+  done
+  # shellcheck disable=SC2086
+  expect 0 "lstm" "$bin/mmrec-bench" $layer --at "B=1 X=2 D=3 H=129"
   expect_cudnn yes "$bin/mmrec-parity" --backend cuda --rnn cudnn "$layers"
   expect 2 "mmrec-parity: no cuDNN: $work/none.so: cannot open" env MMREC_CUDNN="$work/none.so" \
     "$bin/mmrec-parity" --backend cuda --rnn cudnn "$layers"

@@ -8,7 +8,10 @@
 
 #include "cudnn_rig.h"
 
-enum { ARENA_BYTES = 1 << 17 };
+#ifndef CALL_ARENA_BYTES
+#define CALL_ARENA_BYTES (1 << 17)
+#endif
+enum { ARENA_BYTES = CALL_ARENA_BYTES };
 
 static const mmrec_backend *cuda;
 static mmrec_allocator allocator;

@@ -2,6 +2,7 @@
  * is loaded when, which calls it gets, every refusal in words, memory, recording. That the numbers are right is for
  * ops_harness --rnn cudnn and for mmrec-parity; here both ways of running a call are compared. Only on the emulated
  * device. */
+#define CALL_ARENA_BYTES (1 << 20) /* a layer of 129 units with its gradients takes 600 KiB */
 #include "call_rig.h"
 
 enum { LSTM_WEIGHTS = 3, MOST_LAYERS = 64 };
@@ -35,6 +36,7 @@ static int close_device(void **state) {
 }
 
 static const char *const small = "B=2 X=3 D=5 H=4";
+static const char *const wide = "B=1 X=2 D=3 H=129"; /* more than the kernels take in one launch */
 
 /* ---- loading: in this order, since what is loaded once stays ---- */
 
@@ -49,6 +51,18 @@ static void test_not_asked_for(void **state) {
     assert_int_equal(cuda->device->rnn(MMREC_LIBRARY_CUDNN), MMREC_LIBRARY_KERNELS);
     open_layer(&b, "gru", "B=2 X=1 D=5 H=4 steps=3", dense);
     run_both(&b);
+    assert_string_equal(fake.journal, "");
+}
+
+/* auto does without. */
+static void test_auto_without_library(void **state) {
+    (void)state;
+    setenv("MMREC_CUDNN", "/nowhere/libcudnn.so", 1);
+    cuda->device->rnn(MMREC_LIBRARY_AUTO);
+    open_layer(&a, "lstm", wide, dense);
+    run_both(&a);
+    setenv("MMREC_CUDNN", MMREC_FAKE_CUDNN, 1); /* that there is none was found out once */
+    run_both(&a);
     assert_string_equal(fake.journal, "");
 }
 
@@ -101,6 +115,23 @@ static void test_both_ways(void **state) {
         expect_passes(1, 1, 1);
     }
     assert_int_equal(*fake_math, 3); /* CUDNN_FMA_MATH */
+}
+
+/* auto is cuDNN for what is not small. */
+static void test_auto(void **state) {
+    (void)state;
+    assert_int_equal(cuda->device->rnn(MMREC_LIBRARY_AUTO), MMREC_LIBRARY_CUDNN);
+    open_layer(&a, "lstm", "B=1 X=2 D=3 H=128", dense);
+    run_both(&a);
+    close_layer(&a);
+    expect_passes(0, 0, 0);
+    open_layer(&a, "lstm", wide, dense);
+    open_layer(&b, "lstm", wide, dense);
+    run_both(&a);
+    assert_int_equal(cuda->device->rnn(MMREC_LIBRARY_KERNELS), MMREC_LIBRARY_AUTO);
+    run_both(&b);
+    expect_passes(1, 1, 1);
+    expect_same(3 * NEAR); /* sums of 129 products, not 20: their roundings grow by the root */
 }
 
 static void test_tf32(void **state) {
@@ -264,6 +295,13 @@ static void test_full_table(void **state) {
     size_t full = own_bytes();
     expect_failure(run(&a, MMREC_FORWARD), MMREC_UNSUPPORTED, "64 layers are the most that cuDNN can run at a time");
     assert_int_equal(own_bytes(), full);
+    set_failures("");
+    cuda->device->rnn(MMREC_LIBRARY_AUTO); /* which has the kernels for one more */
+    open_layer(&b, "lstm", wide, dense);
+    run_both(&b);
+    expect_passes(0, 0, 0);
+    cuda->device->rnn(MMREC_LIBRARY_CUDNN);
+    close_layer(&b);
     close_layer(&a);
     assert_int_equal(own_bytes(), before);
     open_layer(&a, "gru", small, dense);
@@ -372,7 +410,8 @@ static int open_tf32(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(test_not_asked_for),  CASE(test_no_library),
+        CASE(test_not_asked_for),  CASE(test_auto_without_library),
+        CASE(test_no_library),     CASE(test_auto),
         CASE(test_both_ways),      cmocka_unit_test_setup_teardown(test_tf32, open_tf32, close_device),
         CASE(test_other_places),   CASE(test_strided_states),
         CASE(test_falls_back),     CASE(test_absent_gradients),

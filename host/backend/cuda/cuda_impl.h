@@ -58,8 +58,10 @@ void cuda_lstm_destroy(void);
 bool cuda_rnn_packed(const mmrec_view *view);
 
 /* cudnn_rnn.c and cudnn_slots.c, or no_cudnn.c: a call of `lstm` or `gru` by cuDNN. What it keeps from forward to
- * backward is forgotten with the memory that the call's tensors lie in. */
-mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, mmrec_error *error);
+ * backward is forgotten with the memory that the call's tensors lie in. Not `done`, unless it is required: it is not
+ * there, has no room for another layer, or has not run the forward pass of a backward one. */
+mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, bool required, bool *done,
+                          mmrec_error *error);
 void cuda_rnn_forget(const void *memory, size_t bytes);
 void cuda_rnn_free(void);
 

@@ -14,6 +14,7 @@ static const char file_name[] = "libcudnn.so." CUDNN_TEXT(CUDNN_MAJOR);
 static void *library; /* kept when the device is closed: what it has loaded itself need not survive being unloaded */
 static cudnn_calls calls;
 static cudnnHandle_t handle;
+static bool absent; /* it was looked for where it need not be there, and was not */
 
 /* cuDNN's words about its last error are lines; the first one is the error. */
 static const char *first_line(char *text) {
@@ -110,7 +111,8 @@ mmrec_status cudnn_open(const cudnn_calls **out, cudnnHandle_t *out_handle, mmre
     return MMREC_OK;
 }
 
-mmrec_status cudnn_required(const char *flag, const cudnn_calls **out, cudnnHandle_t *out_handle, mmrec_error *error) {
+static mmrec_status cudnn_required(const char *flag, const cudnn_calls **out, cudnnHandle_t *out_handle,
+                                   mmrec_error *error) {
     static const char prefix[] = "no cuDNN: ";
     mmrec_error why;
     mmrec_error_clear(&why);
@@ -121,6 +123,21 @@ mmrec_status cudnn_required(const char *flag, const cudnn_calls **out, cudnnHand
     MMREC_FAIL(error, status, "%s%s%.400s; use --%s kernels", said ? "" : prefix, said ? "" : "the device is ",
                why.message, flag);
 }
+
+mmrec_status cudnn_find(const char *flag, bool required, const cudnn_calls **out, cudnnHandle_t *out_handle,
+                        mmrec_error *error) {
+    mmrec_error why;
+    *out_handle = NULL;
+    if (required) return cudnn_required(flag, out, out_handle, error);
+    if (absent) return MMREC_OK;
+    mmrec_error_clear(&why);
+    mmrec_status status = cudnn_open(out, out_handle, &why);
+    absent = status == MMREC_UNSUPPORTED;
+    if (status != MMREC_OK && !absent && error) *error = why;
+    return absent ? MMREC_OK : status;
+}
+
+void cudnn_look_again(void) { absent = false; }
 
 /* ---- recordings ---- */
 

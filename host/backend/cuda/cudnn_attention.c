@@ -42,7 +42,6 @@ typedef struct attention_plan {
 
 static attention_plan table[PLANS];
 static const cudnn_calls *library;
-static bool absent; /* cuDNN was looked for, and there is none */
 
 /* ---- the graphs ---- */
 
@@ -203,7 +202,7 @@ void cuda_attention_free(void) {
         if (table[i].key.used) release(&table[i]);
     }
     library = NULL;
-    absent = false;
+    cudnn_look_again();
 }
 
 /* ---- a call ---- */
@@ -252,17 +251,6 @@ static graph_places places_of(const attention_ids *ids, const mmrec_op_call *cal
     return at;
 }
 
-/* Where cuDNN is not asked for by name it may be missing; that is found out once. */
-static mmrec_status open_library(bool required, cudnnHandle_t *handle, mmrec_error *error) {
-    mmrec_error why;
-    if (required) return cudnn_required("attention", &library, handle, error);
-    mmrec_error_clear(&why);
-    mmrec_status status = cudnn_open(&library, handle, &why);
-    absent = status == MMREC_UNSUPPORTED;
-    if (status != MMREC_OK && !absent) *error = why;
-    return absent ? MMREC_OK : status;
-}
-
 mmrec_status cuda_attention_run(mmrec_pass pass, const mmrec_op_call *call, bool required, bool *done,
                                 mmrec_error *error) {
     const attention_key key = key_of(pass, call);
@@ -270,11 +258,10 @@ mmrec_status cuda_attention_run(mmrec_pass pass, const mmrec_op_call *call, bool
     cudnnHandle_t handle = NULL;
     attention_plan *p = find_place(&key);
     *done = false;
-    if (absent && !required) return MMREC_OK;
+    MMREC_TRY(cudnn_find("attention", required, &library, &handle, error));
+    if (!handle) return MMREC_OK;
     MMREC_TRY(check_place(p, required, error));
     if (!p) return MMREC_OK;
-    MMREC_TRY(open_library(required, &handle, error));
-    if (!handle) return MMREC_OK;
     MMREC_TRY(fill_place(p, &key, handle, error));
     if (!p->plan.run) return MMREC_OK;
     *done = true;

@@ -54,9 +54,12 @@ mmrec_status cudnn_open(const cudnn_calls **calls, cudnnHandle_t *handle, mmrec_
 mmrec_status cudnn_check(cudnnStatus_t code, const char *call, mmrec_error *error) MMREC_MUST_CHECK;
 #define CUDNN_TRY(calls, name, error, ...) MMREC_TRY(cudnn_check((calls)->name(__VA_ARGS__), "cudnn" #name, (error)))
 
-/* The same for what --FLAG cudnn asks for: where there is none, also what to do. */
-mmrec_status cudnn_required(const char *flag, const cudnn_calls **calls, cudnnHandle_t *handle,
-                            mmrec_error *error) MMREC_MUST_CHECK;
+/* The same for what --FLAG may ask for. `required`, by --FLAG cudnn: where there is none, also what to do. Else there may
+ * be none, which is found out once: `*handle` is NULL then. */
+mmrec_status cudnn_find(const char *flag, bool required, const cudnn_calls **calls, cudnnHandle_t *handle,
+                        mmrec_error *error) MMREC_MUST_CHECK;
+/* What was found missing may be there by now. */
+void cudnn_look_again(void);
 
 /* Refuses while a CUDA graph is recorded: memory and plans are had before. */
 mmrec_status cudnn_not_recording(mmrec_error *error) MMREC_MUST_CHECK;

@@ -213,11 +213,21 @@ static slot_key key_of(mmrec_op_id op, const mmrec_op_call *call) {
                       .training = training};
 }
 
-mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, mmrec_error *error) {
+/* Whether a call that need not be cuDNN's is: it has room for it, or has run its forward pass. */
+static bool has_place(mmrec_pass pass, const slot_key *key) {
+    const rnn_slot *slot = slot_find(key);
+    return pass == MMREC_FORWARD ? slot_possible(key) : slot && slot->kept;
+}
+
+mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, bool required, bool *done,
+                          mmrec_error *error) {
     bool cells = op == MMREC_OP_lstm;
     rnn_run r = {.call = call, .kind = {cells ? IN_C0 + 1 : IN_C0, cells ? 4 : 3, cells}};
     slot_key key = key_of(op, call);
-    MMREC_TRY(slots_open(&r.calls, &r.handle, error));
+    *done = false;
+    MMREC_TRY(slots_open(required, &r.calls, &r.handle, error));
+    if (!r.handle || (!required && !has_place(pass, &key))) return MMREC_OK;
+    *done = true;
     if (pass == MMREC_FORWARD) {
         MMREC_TRY(slot_get(&key, &r.slot, error));
         return forward(&r, error);

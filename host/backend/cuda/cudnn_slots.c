@@ -32,9 +32,9 @@ static mmrec_status make_shared(mmrec_error *error) {
     return MMREC_OK;
 }
 
-mmrec_status slots_open(const cudnn_calls **calls, cudnnHandle_t *handle, mmrec_error *error) {
-    MMREC_TRY(cudnn_required("rnn", calls, handle, error));
-    if (library.calls) return MMREC_OK;
+mmrec_status slots_open(bool required, const cudnn_calls **calls, cudnnHandle_t *handle, mmrec_error *error) {
+    MMREC_TRY(cudnn_find("rnn", required, calls, handle, error));
+    if (!*handle || library.calls) return MMREC_OK;
     library.calls = *calls;
     library.handle = *handle;
     mmrec_status status = make_shared(error);
@@ -171,6 +171,8 @@ static rnn_slot *free_slot(void) {
     }
     return NULL;
 }
+
+bool slot_possible(const slot_key *key) { return slot_find(key) || free_slot(); }
 
 mmrec_status slot_get(const slot_key *key, rnn_slot **out, mmrec_error *error) {
     *out = slot_find(key);

@@ -16,10 +16,13 @@ mmrec_status cuda_lstm_run(mmrec_pass pass, mmrec_error *error) { return cuda_ls
 
 void cuda_lstm_destroy(void) {}
 
-mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, mmrec_error *error) {
+mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, bool required, bool *done,
+                          mmrec_error *error) {
     (void)op;
     (void)pass;
     (void)call;
+    *done = false;
+    if (!required) return MMREC_OK;
     MMREC_FAIL(error, MMREC_UNSUPPORTED, "no cuDNN: built without it; use --rnn kernels");
 }
 

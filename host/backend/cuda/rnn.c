@@ -4,12 +4,13 @@
 
 enum { IN_X, IN_H0, IN_C0, OUT_Y = 0, WHOLE_LOAD = 16 };
 
-/* What --rnn auto means: the kernels, because neither way was timed on a device yet. A rule by op and sizes that a
- * measurement has shown goes here, and nowhere else; with one, auto has to go without cuDNN where there is none. */
-static bool cudnn_is_faster(mmrec_op_id op, const mmrec_op_sizes *sizes) {
-    (void)op;
-    (void)sizes;
-    return false;
+/* What --rnn auto means: cuDNN, but for layers of up to so many units, all steps of which the kernels can take in one
+ * launch (kernels/rnn.cuh) where cuDNN has one or more for each. Neither was timed on a device yet; a rule that a
+ * measurement has shown goes here, and nowhere else. */
+enum { SMALL_WIDTH = 128 };
+static bool is_for_cudnn(const mmrec_op_sizes *sizes) {
+    if (cuda_state.rnn == MMREC_LIBRARY_AUTO) return MMREC_SIZE(sizes, H) > SMALL_WIDTH;
+    return cuda_state.rnn == MMREC_LIBRARY_CUDNN;
 }
 
 /* A library may load 16 bytes at once from where a tensor begins. */
@@ -31,8 +32,8 @@ static bool cudnn_takes(mmrec_op_id op, const mmrec_op_call *call) {
 
 mmrec_status mmrec_cuda_rnn(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, bool *done,
                             mmrec_error *error) {
-    bool wanted =
-        cuda_state.rnn == MMREC_LIBRARY_AUTO ? cudnn_is_faster(op, call->sizes) : cuda_state.rnn == MMREC_LIBRARY_CUDNN;
-    *done = wanted && cudnn_takes(op, call);
-    return *done ? cuda_rnn_run(op, pass, call, error) : MMREC_OK;
+    bool required = cuda_state.rnn == MMREC_LIBRARY_CUDNN;
+    *done = false;
+    if (!is_for_cudnn(call->sizes) || !cudnn_takes(op, call)) return MMREC_OK;
+    return cuda_rnn_run(op, pass, call, required, done, error);
 }
