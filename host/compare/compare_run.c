@@ -90,9 +90,10 @@ static void note_interrupt(compare_run *run) {
     }
 }
 
-/* Units of work for progress: the facts of each row, all times, each row's layers, seeds and points. */
+/* Units of work for progress: the facts of each row, all times, each row's layers, seeds and points, these
+ * twice. */
 static double units_of(const mmrec_compare_options *o) {
-    double rows = o->count, training = o->train_steps > 0 ? o->seeds : 0, points = o->axis_name ? o->axis_count : 0;
+    double rows = o->count, training = o->train_steps > 0 ? o->seeds : 0, points = o->axis_name ? 2 * o->axis_count : 0;
     return rows + 1 + (o->layers ? rows : 0) + rows * training + rows * points;
 }
 
@@ -163,6 +164,7 @@ mmrec_status mmrec_compare_run(mmrec_allocator *allocator, const mmrec_compare_o
 static void free_row(mmrec_allocator *allocator, mmrec_compare_row *row, int points) {
     compare_release(allocator, row->gradients, (size_t)row->gradient_count, sizeof *row->gradients);
     compare_release(allocator, row->layers, (size_t)row->layer_count, sizeof *row->layers);
+    for (int i = 0; i < points && row->points; i++) mmrec_series_free(allocator, &row->points[i].series);
     compare_release(allocator, row->points, (size_t)points, sizeof *row->points);
     for (int part = 0; part < MMREC_PARTS; part++) mmrec_series_free(allocator, &row->series[part]);
 }

@@ -1,4 +1,8 @@
-/* The same rows at several sizes of one axis: time, batch, or the field that sizes the model. */
+/* The same rows at several sizes of one axis: time, batch, or the field that sizes the model.
+ *
+ * The points are gone through twice, up and down again: a machine that gets steadily slower in the meantime adds the
+ * same to all of them, and not to the exponent. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,20 +33,51 @@ static mmrec_status run_step(void *context, mmrec_error *error) {
 
 static void tick(void *context, double done) { compare_progress(((const scaled *)context)->run, done); }
 
+/* Half of what a series takes, for each of two sweeps; both together are as narrow as was asked for. */
+static mmrec_sampling half_of(mmrec_sampling sampling) {
+    sampling.min_time_s /= 2;
+    sampling.max_time_s /= 2;
+    sampling.min_samples = (sampling.min_samples + 1) / 2;
+    sampling.max_samples = (sampling.max_samples + 1) / 2;
+    sampling.least_samples = (sampling.least_samples + 1) / 2;
+    sampling.target_ci *= sqrt(2.0);
+    return sampling;
+}
+
+static mmrec_status keep_samples(scaled *s, const mmrec_series *taken, mmrec_error *error) {
+    mmrec_series *all = &s->point->series;
+    void *samples = all->samples_ns;
+    if (taken->count == 0) return MMREC_OK;
+    mmrec_status status =
+        mmrec_alloc_grow(s->run->allocator, &samples, &all->capacity, (size_t)(all->count + taken->count),
+                         sizeof *all->samples_ns, MMREC_ALLOC_MEASURE, error);
+    all->samples_ns = samples;
+    if (status != MMREC_OK) return status;
+    memcpy(all->samples_ns + all->count, taken->samples_ns, (size_t)taken->count * sizeof *all->samples_ns);
+    all->count += taken->count;
+    s->point->step = mmrec_stats_of(all->samples_ns, all->count);
+    return MMREC_OK;
+}
+
+static bool untimed(const compare_run *run) {
+    const mmrec_meter *meter = device_meter_of(&run->meter);
+    return meter && meter->untimed;
+}
+
 static mmrec_status time_step(scaled *s, mmrec_error *error) {
-    mmrec_sampling sampling = s->run->options->sampling;
+    mmrec_sampling sampling = half_of(s->run->options->sampling);
     mmrec_subject subject = {.run = run_step, .context = s, .prepare = prepare};
     mmrec_progress progress = {tick, s};
     mmrec_series series = {0};
     sampling.meter = device_meter_of(&s->run->meter);
-    if (sampling.meter && sampling.meter->untimed) {
+    if (untimed(s->run)) {
         sampling = (mmrec_sampling){.max_time_s = 1e-3, .min_samples = 1, .max_samples = 1, .meter = sampling.meter};
     }
     MMREC_TRY_WHILE(mmrec_measure(s->run->allocator, subject, &sampling, progress, &series, error), error,
                     "timing a step");
-    s->point->step = series.stats;
+    mmrec_status status = keep_samples(s, &series, error);
     mmrec_series_free(s->run->allocator, &series);
-    return MMREC_OK;
+    return status;
 }
 
 /* ---- a row at a point ---- */
@@ -68,17 +103,25 @@ static mmrec_status measure(scaled *s, int64_t at, mmrec_error *error) {
     return time_step(s, error);
 }
 
-static void measure_row(compare_run *run, compare_task *task, int row, int number) {
+/* What the sweep down would add: nothing where the sweep up failed, or where there are no times. */
+static bool done_with(const compare_run *run, const mmrec_compare_point *point, bool again) {
+    return again && (point->failure[0] || untimed(run) || mmrec_measure_interrupted());
+}
+
+static void measure_row(compare_run *run, compare_task *task, int row, int number, bool again) {
     scaled s = {.run = run, .task = task, .entry = run->options->entries[row]};
     mmrec_error error;
     mmrec_error_clear(&error);
     s.point = &run->out->row[row].points[number];
+    if (done_with(run, s.point, again)) return;
     if (mmrec_measure_interrupted()) {
         snprintf(s.point->failure, sizeof s.point->failure, "interrupted before it was measured");
         return;
     }
-    compare_message(run, "%s at %s %lld", s.entry.label, run->options->axis_name, (long long)s.point->at);
+    compare_message(run, "%s at %s %lld%s", s.entry.label, run->options->axis_name, (long long)s.point->at,
+                    again ? " again" : "");
     if (measure(&s, s.point->at, &error) != MMREC_OK) {
+        s.point->step = (mmrec_stats){0};
         mmrec_error_text(&error, s.point->failure, sizeof s.point->failure);
         compare_message(run, "%s at %s %lld: %s", s.entry.label, run->options->axis_name, (long long)s.point->at,
                         s.point->failure);
@@ -89,7 +132,7 @@ static void measure_row(compare_run *run, compare_task *task, int row, int numbe
 /* ---- points ---- */
 
 /* A size that the task cannot have fails for all rows, and at this point only. */
-static void measure_point(compare_run *run, int number) {
+static void measure_point(compare_run *run, int number, bool again) {
     mmrec_compare_task spec = run->options->task;
     int64_t at = run->options->axis[number];
     compare_task task;
@@ -101,7 +144,7 @@ static void measure_point(compare_run *run, int number) {
     if (status == MMREC_OK) compare_task_batch(&task, MMREC_SPLIT_TRAIN, 0);
     for (int row = 0; row < run->options->count; row++) {
         mmrec_compare_point *points = run->out->row[row].points;
-        if (points && status == MMREC_OK) measure_row(run, &task, row, number);
+        if (points && status == MMREC_OK) measure_row(run, &task, row, number, again);
         if (points && status != MMREC_OK) mmrec_error_text(&error, points[number].failure, MMREC_ERROR_MESSAGE);
         compare_done(run);
     }
@@ -146,7 +189,8 @@ mmrec_status compare_scaling(compare_run *run, mmrec_error *error) {
     for (int row = 0; row < run->options->count; row++) {
         if (compare_goes_on(run, row)) MMREC_TRY(make_points(run, row, error));
     }
-    for (int i = 0; i < run->options->axis_count; i++) measure_point(run, i);
+    for (int i = 0; i < run->options->axis_count; i++) measure_point(run, i, false);
+    for (int i = run->options->axis_count - 1; i >= 0; i--) measure_point(run, i, true);
     for (int row = 0; row < run->options->count; row++) {
         if (run->out->row[row].points) fit(run, &run->out->row[row]);
     }

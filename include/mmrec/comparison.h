@@ -136,7 +136,8 @@ typedef struct mmrec_compare_fit {
 } mmrec_compare_fit;
 typedef struct mmrec_compare_point {
     int64_t at;
-    mmrec_stats step;      /* ns; not valid: failed */
+    mmrec_series series;   /* owned: the samples of both sweeps, up and down */
+    mmrec_stats step;      /* of them, ns; not valid: failed */
     size_t bytes;          /* planned, all categories */
     mmrec_work work;       /* forward and backward */
     char failure[MMREC_ERROR_MESSAGE];

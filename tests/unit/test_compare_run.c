@@ -273,6 +273,43 @@ static void test_axis(void **state) {
     compare_end(&r);
 }
 
+typedef struct said_lines {
+    char text[1024];
+} said_lines;
+
+static void say(void *context, const char *line) {
+    said_lines *said = context;
+    size_t used = strlen(said->text);
+    if (strstr(line, " at batch ")) snprintf(said->text + used, sizeof said->text - used, "%s;", line);
+}
+
+/* Up and down: a machine that slows down steadily does so for all points alike. */
+static void test_axis_twice(void **state) {
+    (void)state;
+    mmrec_compare_task task = classes_task(12, 3);
+    said_lines said = {""};
+    mmrec_compare_observer observer = {.message = say, .context = &said};
+    mmrec_error error = {0};
+    compare_begin(&r, &task);
+    compare_add(&r, MMREC_MODEL_mlp, "inputs=12 outputs=3 hidden=8 loss=cross-entropy");
+    compare_add(&r, MMREC_MODEL_mlp, "inputs=12 outputs=3 hidden=9 loss=cross-entropy");
+    r.options.axis_name = "batch";
+    r.options.axis_count = 2;
+    r.options.axis[0] = 8;
+    r.options.axis[1] = 16;
+    r.options.sampling.min_samples = r.options.sampling.max_samples = 5;
+    must(mmrec_compare_run(&r.allocator, &r.options, observer, &r.result, &error), &error);
+    assert_string_equal(said.text, "mlp 1 at batch 8;mlp 2 at batch 8;mlp 1 at batch 16;mlp 2 at batch 16;"
+                                   "mlp 1 at batch 16 again;mlp 2 at batch 16 again;mlp 1 at batch 8 again;"
+                                   "mlp 2 at batch 8 again;");
+    for (int i = 0; i < 2; i++) {
+        const mmrec_compare_point *p = &r.result.row[1].points[i];
+        assert_int_equal(p->series.count, 6); /* 5 are not two halves */
+        assert_true(p->step.count == 6 && p->step.valid);
+    }
+    compare_end(&r);
+}
+
 /* The width, and points that cannot be: they fail alone. */
 static void test_axis_of_width(void **state) {
     (void)state;
@@ -358,6 +395,7 @@ int main(void) {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_axis),
+        cmocka_unit_test(test_axis_twice),
         cmocka_unit_test(test_axis_of_width),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_fused),
