@@ -77,7 +77,7 @@ static void put_run(json_out out, const mmrec_comparison *c) {
 }
 
 static void put_head(json_out out, const mmrec_comparison *c, const mmrec_options *options) {
-    json_put_schema(out, "mmrec.compare", "1.0", options->program);
+    json_put_schema(out, "mmrec.compare", "1.1", options->program);
     json_put_text(out, "started_at", c->started);
     json_put_text(out, "ended_at", c->ended);
     put_status(out, c);

@@ -187,6 +187,7 @@ static void put_point(json_out list, const mmrec_comparison *c, const mmrec_comp
     json_put_real_if(o, "step_median_ns", f.valid, p->step.median);
     json_put_real_if(o, "step_ci95_low_ns", f.has_interval, p->step.ci95.low);
     json_put_real_if(o, "step_ci95_high_ns", f.has_interval, p->step.ci95.high);
+    json_put_samples(o, &p->series);
     json_put_known_size(o, "planned_bytes", p->bytes);
     json_put_work(o, "work", &p->work);
     json_put_known(o, "failure", p->failure);

@@ -51,6 +51,7 @@ void json_put_work(json_out out, const char *key, const mmrec_work *work); /* no
 void json_put_arenas(json_out out, const char *key, const size_t bytes[MMREC_ARENAS]);
 void json_put_check(json_out out, const mmrec_bench_check *check);
 /* Statistics, samples and derived figures of one row, into `out` itself. */
+void json_put_samples(json_out out, const mmrec_series *series); /* "samples_ns", in the order they were taken */
 void json_put_series(json_out out, const mmrec_bench_row *row, const mmrec_row_figures *figures);
 
 /* What stands at the head of every document: schema and program, the options, the machine ("environment"), the device

@@ -135,6 +135,11 @@ static void put_stats(json_out out, const char *key, const mmrec_stats *s, const
     json_put_real(o, "mad_ns", s->mad);
 }
 
+void json_put_samples(json_out out, const mmrec_series *series) {
+    json_out samples = json_put_array(out, "samples_ns");
+    for (int i = 0; i < series->count; i++) json_put_real(samples, NULL, series->samples_ns[i]);
+}
+
 void json_put_series(json_out out, const mmrec_bench_row *row, const mmrec_row_figures *f) {
     const mmrec_series *s = &row->series;
     if (f->valid) {
@@ -151,8 +156,7 @@ void json_put_series(json_out out, const mmrec_bench_row *row, const mmrec_row_f
     json_put_real(out, "warmup_s", s->warmup_s);
     json_put_whole(out, "runs_per_sample", s->runs_per_sample);
     json_put_real_if(out, "waited_share", f->valid, s->waited_share);
-    json_out samples = json_put_array(out, "samples_ns");
-    for (int i = 0; i < s->count; i++) json_put_real(samples, NULL, s->samples_ns[i]);
+    json_put_samples(out, s);
 }
 
 static void put_kernels(json_out out, const mmrec_bench_row *row) {

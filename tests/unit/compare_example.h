@@ -21,6 +21,7 @@ typedef struct example {
     mmrec_compare_gradient gradients[ROWS][TENSORS];
     mmrec_compare_layer layers[ROWS][LINES];
     mmrec_compare_point points[ROWS][POINTS];
+    double point_samples[ROWS][POINTS][SAMPLES];
 } example;
 
 /* Small numbers without a pattern, the same in every run. */
@@ -102,8 +103,10 @@ static inline void example_points(example *e, int row) {
         mmrec_compare_point *p = &e->points[row][k];
         double t = (double)e->run.axis[k];
         *p = (mmrec_compare_point){.at = e->run.axis[k], .bytes = (size_t)(4096 * t), .work = {1e6 * t, 0, 1e5 * t}};
-        double samples[SAMPLES], typical = 1e5 * pow(t, row == 1 ? 2 : 1) * (1 + 0.02 * wobble(row, k));
+        double *samples = e->point_samples[row][k],
+               typical = 1e5 * pow(t, row == 1 ? 2 : 1) * (1 + 0.02 * wobble(row, k));
         for (int i = 0; i < SAMPLES; i++) samples[i] = typical * (1 + 0.01 * wobble(k, i));
+        p->series = (mmrec_series){.samples_ns = samples, .count = SAMPLES};
         p->step = mmrec_stats_of(samples, SAMPLES);
         at[k] = t;
         ns[k] = p->step.median;
@@ -209,7 +212,10 @@ static inline void example_emulated(example *e) {
             r->series[p] = (mmrec_series){.untimed = "emulated"};
             r->paired[p] = (mmrec_paired){0};
         }
-        for (int k = 0; k < POINTS && r->points; k++) r->points[k].step = (mmrec_stats){0};
+        for (int k = 0; k < POINTS && r->points; k++) {
+            r->points[k].step = (mmrec_stats){0};
+            r->points[k].series = (mmrec_series){0};
+        }
         r->layers_step_ns = 0;
         r->time_fit.valid = false;
     }

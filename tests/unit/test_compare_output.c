@@ -422,6 +422,10 @@ static void json_full(void **state) {
     assert_string_equal(json_string_value(json_object_get(row_of(all, 3), "failure")), e.c.row[3].failure);
     json_t *config = json_object_get(row_of(all, 0), "config");
     assert_int_equal(json_integer_value(json_object_get(config, "hidden")), e.entries[0].config.rnn.hidden);
+    json_t *point = json_array_get(json_object_get(json_object_get(row_of(all, 1), "scaling"), "points"), 2);
+    samples = json_object_get(point, "samples_ns");
+    assert_int_equal(json_array_size(samples), SAMPLES);
+    assert_true(json_real_value(json_array_get(samples, 7)) == e.point_samples[1][2][7]);
     json_t *trade = json_object_get(all, "trade_off");
     assert_int_equal(json_array_size(json_object_get(trade, "front")), 2);
     assert_int_equal(json_array_size(json_object_get(trade, "behind")), 1);
