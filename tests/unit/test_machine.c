@@ -99,9 +99,9 @@ static void ceilings_can_be_taken_again(void **state) {
     assert_int_equal(mmrec_ceilings_open(&allocator, 1, &source, &error), MMREC_OK);
     double sgemm = source.rate(source.context, MMREC_CEILING_SGEMM);
     double copy = source.rate(source.context, MMREC_CEILING_COPY);
-    /* Of the same machine: 100 times apart only if nothing was run, or something else counted. */
-    assert_true(sgemm > source.best.sgemm_flops_per_s / 100 && sgemm < source.best.sgemm_flops_per_s * 100);
-    assert_true(copy > source.best.copy_bytes_per_s / 100 && copy < source.best.copy_bytes_per_s * 100);
+    /* Of the same machine: not faster than its best but by chance, and slower only as far as others keep it busy. */
+    assert_true(sgemm > source.best.sgemm_flops_per_s / 1e4 && sgemm < source.best.sgemm_flops_per_s * 10);
+    assert_true(copy > source.best.copy_bytes_per_s / 1e4 && copy < source.best.copy_bytes_per_s * 10);
     mmrec_ceilings_close(&source);
     assert_null(source.context);
     mmrec_ceilings_close(&source);
