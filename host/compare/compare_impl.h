@@ -149,7 +149,7 @@ mmrec_status compare_alloc(mmrec_allocator *allocator, size_t count, size_t size
 void compare_release(mmrec_allocator *allocator, void *memory, size_t count, size_t size);
 
 mmrec_status compare_facts(compare_run *run, int row, mmrec_error *error) MMREC_MUST_CHECK;
-void compare_times(compare_run *run);
+mmrec_status compare_times(compare_run *run, mmrec_error *error) MMREC_MUST_CHECK;
 mmrec_status compare_layers(compare_run *run, int row, mmrec_error *error) MMREC_MUST_CHECK;
 /* What cannot be trained at all: no held-out data, say. */
 mmrec_status compare_train(compare_run *run, mmrec_error *error) MMREC_MUST_CHECK;
@@ -171,6 +171,7 @@ typedef struct compare_rounds {
     void (*fail)(void *context, int row, mmrec_error *error); /* the row drops out */
     void (*tick)(void *context, double done);                 /* NULL: nobody */
     void *context;
+    const mmrec_beside *beside; /* run between rounds, `taken` of them; NULL: nothing, or it has failed */
 } compare_rounds;
 
 void compare_rounds_run(compare_rounds *rounds);

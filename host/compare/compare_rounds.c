@@ -165,6 +165,14 @@ static void conclude(const clockwork *c, mmrec_stop_reason stop, double waited_s
     }
 }
 
+/* What fails is left out: the rows' own times stand without it. */
+static void run_beside(const clockwork *c, bool last) {
+    const mmrec_beside *beside = c->r->beside;
+    mmrec_error error;
+    mmrec_error_clear(&error);
+    if (beside && beside->run(beside->context, c->rounds, last, &error) != MMREC_OK) c->r->beside = NULL;
+}
+
 void compare_rounds_run(compare_rounds *rounds) {
     clockwork c = {.r = rounds};
     mmrec_stop_reason stop = MMREC_STOP_INTERRUPT;
@@ -173,9 +181,11 @@ void compare_rounds_run(compare_rounds *rounds) {
     double waited_s = mmrec_machine_waited_s();
     c.start_ns = mmrec_clock_ns();
     while (!finished(&c, &stop)) {
+        run_beside(&c, false);
         make_round(&c, c.rounds++, true);
         tick(&c);
     }
+    run_beside(&c, true);
     double threads_s = mmrec_clock_seconds_since(c.start_ns) * omp_get_max_threads();
     waited_s = mmrec_machine_waited_s() - waited_s;
     conclude(&c, stop, fmin(1, waited_s / fmax(threads_s, 1e-9)));

@@ -97,12 +97,6 @@ static double units_of(const mmrec_compare_options *o) {
     return rows + 1 + (o->layers ? rows : 0) + rows * training + rows * points;
 }
 
-static mmrec_status measure_ceilings(compare_run *run, mmrec_error *error) {
-    if (run->options->no_ceilings) return MMREC_OK;
-    compare_message(run, "measuring what the machine can do: sgemm and copy rates");
-    return mmrec_measure_ceilings(run->allocator, run->options->threads, &run->out->ceilings, error);
-}
-
 static mmrec_status begin(compare_run *run, mmrec_error *error) {
     const mmrec_compare_options *options = run->options;
     if (options->count < 1 || options->count > MMREC_COMPARE_ROWS) {
@@ -114,7 +108,7 @@ static mmrec_status begin(compare_run *run, mmrec_error *error) {
     MMREC_TRY(compare_task_create(run->allocator, options->io, &options->task, options->task.seed, &run->task, error));
     snprintf(run->out->data, sizeof run->out->data, "%s", run->task.name);
     run->out->best_loss = run->task.best_loss;
-    return measure_ceilings(run, error);
+    return MMREC_OK;
 }
 
 static mmrec_status run_all(compare_run *run, mmrec_error *error) {
@@ -122,7 +116,7 @@ static mmrec_status run_all(compare_run *run, mmrec_error *error) {
     note_refused(run);
     compare_task_batch(&run->task, MMREC_SPLIT_TRAIN, 0);
     for_rows(run, compare_facts, "parameters, work, memory and gradients");
-    compare_times(run);
+    MMREC_TRY(compare_times(run, error));
     for (int row = 0; row < run->options->count; row++) {
         if (run->options->entries[row].fused && compare_goes_on(run, row)) compare_epochs(run, row);
     }

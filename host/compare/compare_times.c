@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "compare_impl.h"
+#include "measure/beside.h"
 
 typedef struct stand {
     compare_run *run;
@@ -14,6 +15,15 @@ typedef struct stand {
     compare_rounds rounds;
     mmrec_sampling sampling;
 } stand;
+
+mmrec_work mmrec_compare_part_work(const mmrec_compare_row *r, mmrec_compare_part part) {
+    const mmrec_work *f = &r->forward, *b = &r->backward, *o = &r->optimizer;
+    if (part == MMREC_PART_FORWARD) return *f;
+    if (part == MMREC_PART_BACKWARD) return *b;
+    if (part == MMREC_PART_OPTIMIZER) return *o;
+    return (mmrec_work){f->flops + b->flops + o->flops, f->transcendentals + b->transcendentals + o->transcendentals,
+                        f->bytes + b->bytes + o->bytes};
+}
 
 /* ---- on the host ---- */
 
@@ -118,7 +128,31 @@ static void open_row(stand *s, int row) {
     fail(s, row, &error);
 }
 
-static void time_rows(stand *s) {
+/* Of the rows that are still there; what there is no memory for is not known. */
+static void find_shares(const stand *s, const ceiling_beside *beside) {
+    for (int row = 0; row < s->rounds.rows; row++) {
+        mmrec_compare_row *r = &s->run->out->row[row];
+        for (int part = 0; part < MMREC_PARTS && !s->rounds.out[row]; part++) {
+            mmrec_error error;
+            mmrec_error_clear(&error);
+            double flops = mmrec_compare_part_work(r, (mmrec_compare_part)part).flops;
+            if (ceiling_beside_share(beside, &r->series[part], flops, &r->sgemm_share[part], &error) != MMREC_OK)
+                r->sgemm_share[part] = (mmrec_stats){0};
+        }
+    }
+}
+
+/* With a sgemm beside them (measure/beside.h), where there are ceilings. */
+static void run_rounds(stand *s, const mmrec_ceiling_source *ceilings) {
+    ceiling_beside beside = {.allocator = s->run->allocator, .source = ceilings, .which = MMREC_CEILING_SGEMM};
+    mmrec_beside hook = {ceiling_beside_run, &beside};
+    if (ceilings->rate) s->rounds.beside = &hook;
+    compare_rounds_run(&s->rounds);
+    if (s->rounds.beside) find_shares(s, &beside);
+    ceiling_beside_free(&beside);
+}
+
+static void time_rows(stand *s, const mmrec_ceiling_source *ceilings) {
     compare_run *run = s->run;
     s->sampling = run->options->sampling;
     s->sampling.meter = device_meter_of(&run->meter);
@@ -131,12 +165,25 @@ static void time_rows(stand *s) {
                                  .context = s};
     for (int row = 0; row < run->options->count; row++) open_row(s, row);
     compare_message(run, "timing a step of all rows in turns");
-    compare_rounds_run(&s->rounds);
+    run_rounds(s, ceilings);
     for (int row = 0; row < run->options->count; row++) compare_net_free(&s->net[row]);
 }
 
-void compare_times(compare_run *run) {
+/* Measured here, and not before: what they keep is none of the rows' memory. */
+static mmrec_status open_ceilings(compare_run *run, mmrec_ceiling_source *out, mmrec_error *error) {
+    if (run->options->no_ceilings || mmrec_measure_interrupted()) return MMREC_OK;
+    compare_message(run, "measuring what the machine can do: sgemm and copy rates");
+    MMREC_TRY(mmrec_ceilings_open(run->allocator, run->options->threads, out, error));
+    run->out->ceilings = out->best;
+    return MMREC_OK;
+}
+
+mmrec_status compare_times(compare_run *run, mmrec_error *error) {
     stand s = {.run = run};
-    if (!mmrec_measure_interrupted()) time_rows(&s);
+    mmrec_ceiling_source ceilings = {0};
+    MMREC_TRY(open_ceilings(run, &ceilings, error));
+    if (!mmrec_measure_interrupted()) time_rows(&s, &ceilings);
+    mmrec_ceilings_close(&ceilings);
     compare_done(run);
+    return MMREC_OK;
 }

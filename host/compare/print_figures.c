@@ -51,23 +51,15 @@ const char *compare_no_time(const mmrec_comparison *c, int row, mmrec_compare_pa
     return text;
 }
 
-static mmrec_work work_of(const mmrec_compare_row *r, mmrec_compare_part part) {
-    const mmrec_work *f = &r->forward, *b = &r->backward, *o = &r->optimizer;
-    if (part == MMREC_PART_FORWARD) return *f;
-    if (part == MMREC_PART_BACKWARD) return *b;
-    if (part == MMREC_PART_OPTIMIZER) return *o;
-    return (mmrec_work){f->flops + b->flops + o->flops, f->transcendentals + b->transcendentals + o->transcendentals,
-                        f->bytes + b->bytes + o->bytes};
-}
-
 /* The optimizer's time does not depend on the tokens: it has no rate of them. */
 static void part_of(const mmrec_comparison *c, int row, mmrec_compare_part part, compare_figures *out) {
     const mmrec_compare_row *r = &c->row[row];
     mmrec_bench_row *timed = &out->timed[part];
-    *timed = (mmrec_bench_row){.series = r->series[part], .work = work_of(r, part)};
+    *timed = (mmrec_bench_row){.series = r->series[part], .work = mmrec_compare_part_work(r, part)};
     if (part != MMREC_PART_OPTIMIZER) timed->tokens = r->tokens;
     if (compare_untimed(c) || !out->measured) timed->series.stats.valid = false;
     out->part[part] = mmrec_figures_of(timed, 1, &c->ceilings);
+    out->part[part].sgemm_share = r->sgemm_share[part].valid ? r->sgemm_share[part].median : 0;
 }
 
 /* ---- quality ---- */

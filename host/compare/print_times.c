@@ -28,13 +28,12 @@ static void ratio_cells(const mmrec_paired *p, int row, bool timed, mmrec_table 
     mmrec_table_cell(table, "%s", mmrec_verdict_name(p->verdict));
 }
 
-static void rate_cells(const mmrec_comparison *c, const mmrec_row_figures *f, mmrec_compare_part part,
-                       mmrec_table *table) {
+static void rate_cells(const mmrec_row_figures *f, mmrec_compare_part part, mmrec_table *table) {
     char text[MMREC_UNITS_TEXT];
     bool tokens = f->valid && part != MMREC_PART_OPTIMIZER, work = f->valid && f->has_work;
     mmrec_table_cell(table, tokens ? "%.0f" : "n/a", f->tokens_per_s);
     mmrec_table_cell(table, "%s", work ? mmrec_units_scaled_text(f->flops_per_s, "FLOP/s", text) : "n/a");
-    mmrec_table_cell(table, work && c->ceilings.sgemm_flops_per_s > 0 ? "%.3f" : "n/a", f->sgemm_share);
+    mmrec_table_cell(table, work && f->sgemm_share > 0 ? "%.3f" : "n/a", f->sgemm_share);
 }
 
 static void time_row(const mmrec_comparison *c, int row, mmrec_compare_part part, mmrec_time_unit unit,
@@ -48,7 +47,7 @@ static void time_row(const mmrec_comparison *c, int row, mmrec_compare_part part
     mmrec_table_cell(table, "%s", p->valid ? mmrec_spread_text(p, text) : missing);
     mmrec_table_cell(table, "%d", p->valid ? c->row[row].series[part].count : 0);
     ratio_cells(&c->row[row].paired[part], row, p->valid, table);
-    rate_cells(c, p, part, table);
+    rate_cells(p, part, table);
 }
 
 static void part_table(const mmrec_comparison *c, mmrec_compare_part part, mmrec_buffer *out) {

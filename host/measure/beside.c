@@ -40,7 +40,7 @@ mmrec_status ceiling_beside_share(const ceiling_beside *b, const mmrec_series *s
     void *memory = NULL;
     int windows = b->count - 1;
     *out = (mmrec_stats){0};
-    if (windows < 1) return MMREC_OK;
+    if (windows < 1 || series->count < b->marks[windows].taken) return MMREC_OK;
     size_t bytes = (size_t)windows * sizeof(double);
     MMREC_TRY(mmrec_alloc_zero(b->allocator, 1, bytes, MMREC_ALLOC_MEASURE, &memory, error));
     double *shares = memory;

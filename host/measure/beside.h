@@ -27,7 +27,7 @@ mmrec_status ceiling_beside_run(void *context, int taken, bool last, mmrec_error
 
 /* Statistics, over the windows between two marks, of what a series made of the ceiling: `amount` FLOPs or bytes a run
  * at the median time of the window's samples, over the geometric mean of the rates at its ends. Not valid without a
- * window. */
+ * window, and where the series has fewer samples than were told of. */
 mmrec_status ceiling_beside_share(const ceiling_beside *beside, const mmrec_series *series, double amount,
                                   mmrec_stats *out, mmrec_error *error) MMREC_MUST_CHECK;
 void ceiling_beside_free(ceiling_beside *beside);

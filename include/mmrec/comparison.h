@@ -165,6 +165,7 @@ typedef struct mmrec_compare_row {
     mmrec_work forward, backward, optimizer; /* counted from the ops of one step; optimizer: the formula of AdamW */
     mmrec_series series[MMREC_PARTS];  /* a fused step has no parts: those are empty, and there are no layers of it */
     mmrec_paired paired[MMREC_PARTS];  /* this row / row 0, of times; row 0: not valid */
+    mmrec_stats sgemm_share[MMREC_PARTS]; /* FLOP/s over those of a sgemm in the same moments; not valid: not known */
     int64_t tokens;                    /* LANGUAGE: of a batch; else its samples */
     mmrec_compare_memory memory;
     double gradient_norm;              /* global, at the initial values */
@@ -178,6 +179,9 @@ typedef struct mmrec_compare_row {
     mmrec_compare_point *points;       /* owned; as many as axis_count */
     mmrec_compare_fit time_fit, memory_fit;
 } mmrec_compare_row;
+
+/* What is counted of a part of its step; of the whole step: all parts. */
+mmrec_work mmrec_compare_part_work(const mmrec_compare_row *row, mmrec_compare_part part);
 
 typedef struct mmrec_comparison {
     mmrec_allocator *allocator;

@@ -131,6 +131,11 @@ static inline void example_row(example *e, int row) {
     example_series(e, row, MMREC_PART_BACKWARD, 0.6 * step_ns[row]);
     example_series(e, row, MMREC_PART_OPTIMIZER, 0.002 * step_ns[row]);
     example_series(e, row, MMREC_PART_STEP, step_ns[row]);
+    for (int p = 0; p < MMREC_PARTS; p++) {
+        double share = mmrec_compare_part_work(r, (mmrec_compare_part)p).flops / r->series[p].stats.median / 90;
+        r->sgemm_share[p] = (mmrec_stats){
+            .valid = true, .count = p == MMREC_PART_STEP ? 12 : 5, .median = share, .ci95 = {0.9 * share, 1.2 * share}};
+    }
     for (int a = 0; a < MMREC_ARENAS; a++) r->memory.planned[a] = unit[row] * (size_t)(a + 1);
     r->memory.created = 9 * unit[row];
     r->memory.forward = r->memory.backward = r->memory.step = 15 * unit[row];
@@ -211,6 +216,7 @@ static inline void example_emulated(example *e) {
         for (int p = 0; p < MMREC_PARTS; p++) {
             r->series[p] = (mmrec_series){.untimed = "emulated"};
             r->paired[p] = (mmrec_paired){0};
+            r->sgemm_share[p] = (mmrec_stats){0};
         }
         for (int k = 0; k < POINTS && r->points; k++) {
             r->points[k].step = (mmrec_stats){0};

@@ -94,6 +94,41 @@ static void test_palindromes(void **state) {
     }
 }
 
+/* What is run beside the rounds: before the first, between them, and after the last. */
+typedef struct bystander {
+    int taken[64], count, fail_at;
+    bool last;
+} bystander;
+
+static mmrec_status look_on(void *context, int taken, bool last, mmrec_error *error) {
+    bystander *b = context;
+    assert_false(b->last);
+    if (b->count == b->fail_at) MMREC_FAIL(error, MMREC_NO_MEMORY, "no more");
+    b->taken[b->count++] = taken;
+    b->last = last;
+    return MMREC_OK;
+}
+
+static void test_beside(void **state) {
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        static stage s;
+        static made_up m;
+        bystander b = {.fail_at = fails ? 3 : -1};
+        mmrec_beside hook = {look_on, &b};
+        m = (made_up){.own = {1e6, 2e6}};
+        prepare(&s, &m, 2, (mmrec_sampling){.max_time_s = 100, .min_samples = 10, .max_samples = 10});
+        s.rounds.beside = &hook;
+        compare_rounds_run(&s.rounds);
+        assert_int_equal(b.count, fails ? 3 : 11);
+        for (int i = 0; i < b.count; i++) assert_int_equal(b.taken[i], i);
+        assert_int_equal(b.last, !fails);
+        assert_int_equal(s.rounds.beside == NULL, fails);
+        assert_int_equal(s.series[1][MMREC_PART_STEP].count, 10); /* the rows go on without it */
+        clear(&s);
+    }
+}
+
 /* A drift that is linear in the turns leaves nothing in a pair, to its square. */
 static void test_drift_cancels(void **state) {
     (void)state;
@@ -223,15 +258,11 @@ static void test_no_memory_for_samples(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_palindromes),
-        cmocka_unit_test(test_drift_cancels),
-        cmocka_unit_test(test_same_row),
-        cmocka_unit_test(test_samples_are_kept),
-        cmocka_unit_test(test_stops_when_narrow),
-        cmocka_unit_test(test_a_row_fails),
-        cmocka_unit_test(test_all_rows_fail),
-        cmocka_unit_test(test_interrupt),
-        cmocka_unit_test(test_no_memory_for_samples),
+        cmocka_unit_test(test_palindromes),      cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_drift_cancels),    cmocka_unit_test(test_same_row),
+        cmocka_unit_test(test_samples_are_kept), cmocka_unit_test(test_stops_when_narrow),
+        cmocka_unit_test(test_a_row_fails),      cmocka_unit_test(test_all_rows_fail),
+        cmocka_unit_test(test_interrupt),        cmocka_unit_test(test_no_memory_for_samples),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -240,6 +240,28 @@ static void test_interrupt(void **state) {
     compare_end(&r);
 }
 
+/* ---- the sgemm beside them ---- */
+
+static void test_share_of_sgemm(void **state) {
+    (void)state;
+    mmrec_compare_task task = classes_task(12, 3);
+    compare_begin(&r, &task);
+    r.options.no_ceilings = false;
+    compare_add(&r, MMREC_MODEL_mlp, "inputs=12 outputs=3 hidden=64,64 loss=cross-entropy");
+    compare_add(&r, MMREC_MODEL_mlp, "inputs=12 outputs=3 hidden=64,64 loss=cross-entropy");
+    r.entries[1].fused = true;
+    compare_go(&r);
+    no_failure();
+    assert_true(r.result.ceilings.sgemm_flops_per_s > 0 && r.result.ceilings.copy_bytes_per_s > 0);
+    for (int part = 0; part < MMREC_PARTS; part++) {
+        const mmrec_stats *share = &r.result.row[0].sgemm_share[part];
+        assert_true(share->valid && share->count >= 1 && share->median > 0);
+        /* A fused step has no parts, and no sgemm to be compared with in them. */
+        assert_int_equal(r.result.row[1].sgemm_share[part].valid, part == MMREC_PART_STEP);
+    }
+    compare_end(&r);
+}
+
 /* ---- sizes ---- */
 
 /* Work and memory of a step grow as the batch does; parameters' share of the memory does not. */
@@ -394,6 +416,7 @@ int main(void) {
         cmocka_unit_test(test_diverged),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_share_of_sgemm),
         cmocka_unit_test(test_axis),
         cmocka_unit_test(test_axis_twice),
         cmocka_unit_test(test_axis_of_width),

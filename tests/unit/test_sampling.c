@@ -435,6 +435,9 @@ static void a_window_is_a_median_over_the_rates_at_its_ends(void **state) {
     /* 4000 / 2 us over 2e9; 4000 / 1 us over 4e9; a sample of 0 counts as 1 ns. */
     assert_int_equal(share.count, 3);
     assert_true(fabs(share.min - 1) < 1e-12 && fabs(share.median - 1) < 1e-12 && fabs(share.max - 2000) < 1e-9);
+    series.count = 4; /* a sample that was told of is not there */
+    assert_int_equal(ceiling_beside_share(&beside, &series, 4000, &share, NULL), MMREC_OK);
+    assert_false(share.valid);
     beside.count = 1;
     assert_int_equal(ceiling_beside_share(&beside, &series, 4000, &share, NULL), MMREC_OK);
     assert_false(share.valid);
