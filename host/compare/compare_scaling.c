@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "compare_impl.h"
+#include "measure/bench_impl.h"
 
 typedef struct scaled {
     compare_run *run;
@@ -70,9 +71,7 @@ static mmrec_status time_step(scaled *s, mmrec_error *error) {
     mmrec_progress progress = {tick, s};
     mmrec_series series = {0};
     sampling.meter = device_meter_of(&s->run->meter);
-    if (untimed(s->run)) {
-        sampling = (mmrec_sampling){.max_time_s = 1e-3, .min_samples = 1, .max_samples = 1, .meter = sampling.meter};
-    }
+    if (untimed(s->run)) sampling = bench_sampling_untimed(sampling.meter);
     MMREC_TRY_WHILE(mmrec_measure(s->run->allocator, subject, &sampling, progress, &series, error), error,
                     "timing a step");
     mmrec_status status = keep_samples(s, &series, error);

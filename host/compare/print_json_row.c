@@ -70,11 +70,7 @@ static void put_part(json_out out, const mmrec_comparison *c, int row, mmrec_com
     }
     json_put_series(o, &timed, p);
     json_put_real_if(o, "tokens_per_s", p->valid && part != MMREC_PART_OPTIMIZER, p->tokens_per_s);
-    const mmrec_stats *share = &c->row[row].sgemm_share[part];
-    bool interval = p->valid && share->count >= MMREC_INTERVAL_SAMPLES;
-    json_put_real_if(o, "sgemm_share", p->valid && p->sgemm_share > 0, p->sgemm_share);
-    json_put_real_if(o, "sgemm_share_ci95_low", interval, share->ci95.low);
-    json_put_real_if(o, "sgemm_share_ci95_high", interval, share->ci95.high);
+    json_put_share(o, "sgemm_share", &c->row[row].sgemm_share[part], p->valid && p->sgemm_share > 0);
     put_paired(o, &c->row[row].paired[part], p->valid && c->row[row].paired[part].valid);
 }
 

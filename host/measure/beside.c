@@ -3,8 +3,6 @@
 
 #include <math.h>
 
-#include "stats_impl.h"
-
 /* A window lasts this many times as long as it takes to measure the ceiling, 100 ms for a sgemm on two processors:
  * short, since a virtual machine was seen to change its speed by a third from one second to the next, and most of it
  * samples. */
@@ -27,11 +25,9 @@ mmrec_status ceiling_beside_run(void *context, int taken, bool last, mmrec_error
     return MMREC_OK;
 }
 
-static double sample_at(const void *context, int i) { return ((const double *)context)[i]; }
-
 static double window_share(const ceiling_mark *mark, const mmrec_series *series, double amount) {
-    measure_values samples = {sample_at, series->samples_ns + mark[0].taken, mark[1].taken - mark[0].taken};
-    double seconds = fmax(measure_quantile(samples, 0.5), 1) * 1e-9;
+    mmrec_stats window = mmrec_stats_of(series->samples_ns + mark[0].taken, mark[1].taken - mark[0].taken);
+    double seconds = fmax(window.median, 1) * 1e-9;
     return amount / seconds / sqrt(mark[0].rate * mark[1].rate);
 }
 

@@ -19,15 +19,19 @@ static const double soon_s = 0.02;
 /* Smallest buffer, and the largest: virtual machines may report the last cache of a whole host. */
 static const uint64_t copy_least_bytes = 64ull << 20, copy_most_bytes = 512ull << 20;
 
-static double time_sgemm(int n, const float *a, const float *b, float *c) {
+/* Of one run, of the first two of the matrices into the third. */
+static double sgemm_rate(int size, float *a) {
+    const float *b = a + MATRIX;
+    double n = size;
     uint64_t start = mmrec_clock_ns();
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1.0f, a, n, b, n, 0.0f, c, n);
-    return mmrec_clock_seconds_since(start);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, size, size, size, 1.0f, a, size, b, size, 0.0f,
+                a + 2 * (size_t)MATRIX, size);
+    return 2 * n * n * n / fmax(mmrec_clock_seconds_since(start), 1e-9);
 }
 
 /* Best rate over the sizes that fit into the time box, sizes growing by 8 times the work. `size`: the largest of those
  * that are soon done. */
-static double best_sgemm(const float *a, const float *b, float *c, int *size) {
+static double best_sgemm(float *a, int *size) {
     double best = 0, last_s = 0;
     uint64_t start = mmrec_clock_ns();
     for (int i = 0; i < SGEMM_SIZES; i++) {
@@ -36,8 +40,9 @@ static double best_sgemm(const float *a, const float *b, float *c, int *size) {
         double n = sgemm_sizes[i], until = left / (SGEMM_SIZES - i), rate = 0;
         uint64_t size_start = mmrec_clock_ns();
         do {
-            last_s = time_sgemm(sgemm_sizes[i], a, b, c);
-            rate = fmax(rate, 2 * n * n * n / fmax(last_s, 1e-9));
+            double now = sgemm_rate(sgemm_sizes[i], a);
+            last_s = 2 * n * n * n / now;
+            rate = fmax(rate, now);
         } while (mmrec_clock_seconds_since(size_start) + last_s < until);
         best = fmax(best, rate);
         if (i == 0 || 2 * n * n * n < soon_s * rate) *size = sgemm_sizes[i];
@@ -61,17 +66,6 @@ static void copy_all(unsigned char *to, const unsigned char *from, size_t bytes,
     }
 }
 
-static double best_copy(unsigned char *to, const unsigned char *from, size_t bytes, int threads) {
-    double best = 0;
-    uint64_t start = mmrec_clock_ns();
-    do {
-        uint64_t copy_start = mmrec_clock_ns();
-        copy_all(to, from, bytes, threads);
-        best = fmax(best, 2 * (double)bytes / fmax(mmrec_clock_seconds_since(copy_start), 1e-9));
-    } while (mmrec_clock_seconds_since(start) < copy_box_s);
-    return best;
-}
-
 static size_t copy_bytes_of(int threads) {
     mmrec_machine machine;
     mmrec_machine_read(&machine, threads);
@@ -90,14 +84,23 @@ typedef struct ceiling_runs {
     unsigned char *buffers; /* 2 copy_bytes */
 } ceiling_runs;
 
-static double rate_once(const ceiling_runs *r, mmrec_ceiling which) {
-    double n = r->size, amount = which == MMREC_CEILING_SGEMM ? 2 * n * n * n : 2 * (double)r->copy_bytes;
-    float *a = r->matrices;
+static double copy_rate(const ceiling_runs *r) {
     uint64_t start = mmrec_clock_ns();
-    if (which == MMREC_CEILING_SGEMM)
-        return amount / fmax(time_sgemm(r->size, a, a + MATRIX, a + 2 * (size_t)MATRIX), 1e-9);
     copy_all(r->buffers, r->buffers + r->copy_bytes, r->copy_bytes, r->threads);
-    return amount / fmax(mmrec_clock_seconds_since(start), 1e-9);
+    return 2 * (double)r->copy_bytes / fmax(mmrec_clock_seconds_since(start), 1e-9);
+}
+
+static double best_copy(const ceiling_runs *r) {
+    double best = 0;
+    uint64_t start = mmrec_clock_ns();
+    do {
+        best = fmax(best, copy_rate(r));
+    } while (mmrec_clock_seconds_since(start) < copy_box_s);
+    return best;
+}
+
+static double rate_once(const ceiling_runs *r, mmrec_ceiling which) {
+    return which == MMREC_CEILING_SGEMM ? sgemm_rate(r->size, r->matrices) : copy_rate(r);
 }
 
 /* The better of two: the first finds the caches full of something else, which costs a sgemm 2 %. */
@@ -109,9 +112,9 @@ static double rate_now(void *context, mmrec_ceiling which) {
 static mmrec_status measure_sgemm(ceiling_runs *r, double *rate, mmrec_error *error) {
     void *memory = NULL;
     MMREC_TRY(mmrec_alloc_zero(r->allocator, 3 * (size_t)MATRIX, sizeof(float), MMREC_ALLOC_MEASURE, &memory, error));
-    float *a = r->matrices = memory;
-    fill(a, 2 * (int64_t)MATRIX, 0);
-    *rate = best_sgemm(a, a + MATRIX, a + 2 * (size_t)MATRIX, &r->size);
+    r->matrices = memory;
+    fill(r->matrices, 2 * (int64_t)MATRIX, 0);
+    *rate = best_sgemm(r->matrices, &r->size);
     return MMREC_OK;
 }
 
@@ -120,7 +123,7 @@ static mmrec_status measure_copy(ceiling_runs *r, double *rate, mmrec_error *err
     r->copy_bytes = copy_bytes_of(r->threads);
     MMREC_TRY(mmrec_alloc_zero(r->allocator, 2, r->copy_bytes, MMREC_ALLOC_MEASURE, &memory, error));
     r->buffers = memory;
-    *rate = best_copy(r->buffers, r->buffers + r->copy_bytes, r->copy_bytes, r->threads);
+    *rate = best_copy(r);
     return MMREC_OK;
 }
 

@@ -51,6 +51,8 @@ void json_put_work(json_out out, const char *key, const mmrec_work *work); /* no
 void json_put_arenas(json_out out, const char *key, const size_t bytes[MMREC_ARENAS]);
 void json_put_check(json_out out, const mmrec_bench_check *check);
 /* Statistics, samples and derived figures of one row, into `out` itself. */
+/* The median as `key`, its interval as `key`_ci95_low and _high: null where it is not known, or of too few windows. */
+void json_put_share(json_out out, const char *key, const mmrec_stats *share, bool known);
 void json_put_samples(json_out out, const mmrec_series *series); /* "samples_ns", in the order they were taken */
 void json_put_series(json_out out, const mmrec_bench_row *row, const mmrec_row_figures *figures);
 

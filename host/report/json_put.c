@@ -135,6 +135,16 @@ static void put_stats(json_out out, const char *key, const mmrec_stats *s, const
     json_put_real(o, "mad_ns", s->mad);
 }
 
+void json_put_share(json_out out, const char *key, const mmrec_stats *share, bool known) {
+    char low[64], high[64];
+    bool interval = known && share->count >= MMREC_INTERVAL_SAMPLES;
+    snprintf(low, sizeof low, "%s_ci95_low", key);
+    snprintf(high, sizeof high, "%s_ci95_high", key);
+    json_put_real_if(out, key, known, share->median);
+    json_put_real_if(out, low, interval, share->ci95.low);
+    json_put_real_if(out, high, interval, share->ci95.high);
+}
+
 void json_put_samples(json_out out, const mmrec_series *series) {
     json_out samples = json_put_array(out, "samples_ns");
     for (int i = 0; i < series->count; i++) json_put_real(samples, NULL, series->samples_ns[i]);

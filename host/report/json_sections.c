@@ -120,11 +120,8 @@ static void put_pass(json_out out, const mmrec_report *report, const mmrec_op_re
     json_put_series(o, &op->pass[pass], &f);
     json_put_row_of_device(o, report, &op->pass[pass], &f);
     const mmrec_stats *share = &op->ceiling_share[pass];
-    bool interval = share->count >= MMREC_INTERVAL_SAMPLES;
     json_put_known(o, "ceiling", share->valid ? mmrec_ceiling_name(op->ceiling[pass]) : "");
-    json_put_real_if(o, "ceiling_ratio", share->valid, share->median);
-    json_put_real_if(o, "ceiling_ratio_ci95_low", interval, share->ci95.low);
-    json_put_real_if(o, "ceiling_ratio_ci95_high", interval, share->ci95.high);
+    json_put_share(o, "ceiling_ratio", share, share->valid);
     json_put_whole(o, "ceiling_windows", share->count);
 }
 

@@ -216,7 +216,7 @@ static slot_key key_of(mmrec_op_id op, const mmrec_op_call *call) {
 /* Whether a call that need not be cuDNN's is: it has room for it, or has run its forward pass. */
 static bool has_place(mmrec_pass pass, const slot_key *key) {
     const rnn_slot *slot = slot_find(key);
-    return pass == MMREC_FORWARD ? slot_possible(key) : slot && slot->kept;
+    return pass == MMREC_FORWARD ? slot || slots_have_room() : slot && slot->kept;
 }
 
 mmrec_status cuda_rnn_run(mmrec_op_id op, mmrec_pass pass, const mmrec_op_call *call, bool required, bool *done,

@@ -172,7 +172,7 @@ static rnn_slot *free_slot(void) {
     return NULL;
 }
 
-bool slot_possible(const slot_key *key) { return slot_find(key) || free_slot(); }
+bool slots_have_room(void) { return free_slot(); }
 
 mmrec_status slot_get(const slot_key *key, rnn_slot **out, mmrec_error *error) {
     *out = slot_find(key);

@@ -49,12 +49,13 @@ typedef struct rnn_slot {
 } rnn_slot;
 
 /* The library. Where there is none: UNSUPPORTED, "no cuDNN: " and why, if it is required; else no handle. */
-mmrec_status slots_open(bool required, const cudnn_calls **calls, cudnnHandle_t *handle, mmrec_error *error) MMREC_MUST_CHECK;
+mmrec_status slots_open(bool required, const cudnn_calls **calls, cudnnHandle_t *handle,
+                        mmrec_error *error) MMREC_MUST_CHECK;
 
 /* The slot of that key, NULL where there is none. */
 rnn_slot *slot_find(const slot_key *key);
-/* Whether there is one, or room for one. */
-bool slot_possible(const slot_key *key);
+/* Whether one more can be made. */
+bool slots_have_room(void);
 /* The slot of that key; made where there is none. */
 mmrec_status slot_get(const slot_key *key, rnn_slot **out, mmrec_error *error) MMREC_MUST_CHECK;
 mmrec_status slot_memory(rnn_slot *slot, slot_piece piece, void **out, mmrec_error *error) MMREC_MUST_CHECK;
